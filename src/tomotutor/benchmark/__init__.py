@@ -1,0 +1,1 @@
+"""An oracle in place of the person, and measurements of speed."""

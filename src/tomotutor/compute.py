@@ -1,0 +1,246 @@
+"""Where and how to compute: device, precision, memory layout and threads, chosen by measuring and accepted by checking.
+
+A fast path is worth nothing if its gradients are wrong. torch 2.13 on CPUs with AVX512-BF16 returns weight gradients of
+bfloat16 3D convolutions that are 100 % off where the feature map is 2³, and training then stays at chance without an error.
+So each candidate's gradients are compared with float32's before it is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+GRADIENT_TOLERANCE = 0.05  # relative L2 error of any parameter's gradient against float32
+CPU_WIDTH = 0.25
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A way to run a network.
+
+    Attributes
+    ----------
+    device : str
+        torch device.
+    precision : {"float32", "bfloat16"}
+        bfloat16 runs under autocast; weights, batch norm statistics and losses stay float32.
+    channels_last : bool
+        Memory layout of activations and weights.
+    float32_below : int
+        Stages whose map has a smaller edge run in float32 (0: none).
+    threads : int
+        CPU threads of torch.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+    channels_last: bool = False
+    float32_below: int = 0
+    threads: int = 1
+
+    def describe(self) -> str:
+        """Say it in a few words, for logs and the screen."""
+        layout = "channels-last" if self.channels_last else "contiguous"
+        place = f"{self.threads} CPU thread{'s' * (self.threads > 1)}" if self.device == "cpu" else self.device
+        return f"{place}, {self.precision}, {layout}"
+
+    def prepare(self, net: nn.Module) -> None:
+        """Move a network to the device and layout, in place."""
+        net.float32_below = self.float32_below  # type: ignore[assignment]  # every network of ours has it
+        net.to(self.device)
+        if self.channels_last:
+            net.to(memory_format=_layout(net))  # type: ignore[call-overload]
+
+    def put(self, x: Tensor) -> Tensor:
+        """Move a batch (N, C, ...spatial) to the device and layout."""
+        x = x.to(self.device, non_blocking=True)
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last_3d if x.ndim == 5 else torch.channels_last)
+        return x
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context to run a forward pass in."""
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def apply_threads(self) -> None:
+        """Set torch's thread count, once a round."""
+        torch.set_num_threads(self.threads)
+
+
+def _layout(net: nn.Module) -> torch.memory_format:
+    is_3d = any(p.ndim == 5 for p in net.parameters())
+    return torch.channels_last_3d if is_3d else torch.channels_last
+
+
+def best_device() -> str:
+    """Return "cuda" or "mps" where torch sees such a device, else "cpu"."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def default_width(device: str) -> float:
+    """Return the width that recipes with width 0 take: the whole network on a GPU, a quarter on a CPU."""
+    return CPU_WIDTH if device == "cpu" else 1.0
+
+
+def available_threads(*, keep_one: bool = False) -> int:
+    """Return the CPU threads torch may use; `keep_one` leaves a core to the screen."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1) if keep_one else cores
+
+
+def gradients(net: nn.Module, x: Tensor, compute: Compute) -> list[Tensor]:
+    """Return every parameter's gradient (float32, CPU) of a fixed cross-entropy on the batch, batch norm in training mode."""
+    compute.prepare(net)
+    net.train()
+    net.zero_grad(set_to_none=True)
+    with compute.autocast():
+        logits = net(compute.put(x)).logits
+    target = torch.arange(len(x), device=logits.device) % logits.shape[1]
+    nn.functional.cross_entropy(logits.float(), target).backward()
+    return [p.grad.detach().float().cpu().contiguous() for p in net.parameters() if p.grad is not None]
+
+
+def gradient_error(found: list[Tensor], expected: list[Tensor]) -> float:
+    """Return the worst relative L2 error over all parameters; inf where anything is not finite.
+
+    Gradients that float32 itself knows to be almost nothing (under a thousandth of the largest) are compared with that floor.
+    """
+    floor = 1e-3 * max(float(e.norm()) for e in expected)
+    worst = 0.0
+    for f, e in zip(found, expected, strict=True):
+        error = float((f - e).norm()) / max(float(e.norm()), floor)
+        worst = max(worst, error if error == error else float("inf"))
+    return worst
+
+
+def _seconds(net: nn.Module, x: Tensor, compute: Compute) -> float:
+    """Time one forward and backward pass, after one to warm up."""
+    gradients(net, x, compute)
+    start = time.perf_counter()
+    gradients(net, x, compute)
+    return time.perf_counter() - start
+
+
+def _bfloat16_pays(device: str) -> bool:
+    """Time one small convolution: CPUs without bfloat16 arithmetic emulate it up to a hundred times slower than float32."""
+    x, w = torch.randn(2, 16, 8, 8, 8, device=device), torch.randn(16, 16, 3, 3, 3, device=device)
+
+    def seconds(dtype: torch.dtype) -> float:
+        a, b = x.to(dtype), w.to(dtype)
+        torch.nn.functional.conv3d(a, b, padding=1)
+        start = time.perf_counter()
+        for _ in range(3):
+            torch.nn.functional.conv3d(a, b, padding=1).sum().item()
+        return time.perf_counter() - start
+
+    return seconds(torch.bfloat16) < 2 * seconds(torch.float32)
+
+
+def candidates(device: str, threads: int) -> list[Compute]:
+    """Return the paths worth trying on a device beside plain float32."""
+    paths = [Compute(device, "float32", True, 0, threads)]
+    if _bfloat16_pays(device):
+        if device == "cpu":
+            paths.append(Compute(device, "bfloat16", True, 4, threads))
+        paths.append(Compute(device, "bfloat16", True, 0, threads))
+    return paths
+
+
+def choose(
+    build: Callable[[], nn.Module],
+    shape: tuple[int, ...],
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    paths: list[Compute] | None = None,
+    batch: int = 8,
+) -> Compute:
+    """Measure the candidate paths on this machine and return the fastest whose gradients agree with float32.
+
+    Parameters
+    ----------
+    build : callable
+        Returns a network; called once a path with torch's generator at a fixed seed, so all paths see the same weights.
+    shape : tuple of int
+        (C, ...spatial) of one item.
+    device, threads, paths
+        What to measure; by default this machine's best device, all its cores and `candidates`.
+    batch : int
+        Items in the measured batch.
+    """
+    device = device or best_device()
+    threads = threads or available_threads()
+    plain = Compute(device, "float32", False, 0, threads)
+    plain.apply_threads()
+    paths = candidates(device, threads) if paths is None else paths
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        x = torch.randn(batch, *shape)
+        torch.manual_seed(1)
+        net = build()
+        weights = {name: value.clone() for name, value in net.state_dict().items()}
+
+        def fresh() -> nn.Module:
+            torch.manual_seed(1)
+            net = build()
+            net.load_state_dict(weights)
+            return net
+
+        expected = gradients(fresh(), x, plain)
+        best, best_seconds = plain, _seconds(fresh(), x, plain)
+        log.info("compute: %s: %.1f samples/s", plain.describe(), batch / best_seconds)
+        for path in paths:
+            try:
+                error = gradient_error(gradients(fresh(), x, path), expected)
+            except (RuntimeError, NotImplementedError) as problem:
+                log.warning("compute: %s does not run here (%s); not used", path.describe(), str(problem).splitlines()[0])
+                continue
+            if error > GRADIENT_TOLERANCE:
+                log.warning(
+                    "compute: %s gives gradients %.0f %% off float32 (limit %.0f %%); falling back",
+                    path.describe(), 100 * error, 100 * GRADIENT_TOLERANCE,
+                )  # fmt: skip
+                continue
+            seconds = _seconds(fresh(), x, path)
+            log.info("compute: %s: %.1f samples/s, gradients within %.2g", path.describe(), batch / seconds, error)
+            if seconds < best_seconds:
+                best, best_seconds = path, seconds
+    return best
+
+
+def machine_key(model: str) -> str:
+    """Return what a choice depends on: host, processor, torch version, GPU, model."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return "|".join((platform.node(), platform.processor() or platform.machine(), torch.__version__, gpu, model))
+
+
+def remembered(path: Path, key: str, measure: Callable[[], Compute]) -> Compute:
+    """Return the choice stored under `key` in the JSON file `path`, or measure it and store it."""
+    try:
+        known = json.loads(path.read_text())
+        return Compute(**known[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        choice = measure()
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    known[key] = dataclasses.asdict(choice)
+    path.write_text(json.dumps(known, indent=1) + "\n")
+    return choice

@@ -1,0 +1,1 @@
+"""File formats of the field: particle lists and MRC volumes."""

@@ -1,0 +1,1 @@
+"""The screen: a napari plugin over Session. Only this package imports Qt and napari."""

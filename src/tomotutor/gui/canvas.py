@@ -1,0 +1,121 @@
+"""The current item in napari's canvas: a volume or an isosurface in 3D, an image in 2D. One layer of each kind, reused."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Surface
+from scipy.ndimage import gaussian_filter
+from skimage.measure import marching_cubes
+
+_VOLUME, _ISOSURFACE = "particle", "particle surface"
+
+
+class Rendering(enum.Enum):
+    """How a volume is drawn."""
+
+    VOLUME = "Volume"
+    ISOSURFACE = "Isosurface"
+
+
+def smooth(x_C: np.ndarray, sigma: float) -> np.ndarray:
+    """Return (z, y, x) or (y, x) of the first channel, smoothed for the eye by a Gaussian of `sigma` voxels."""
+    return gaussian_filter(x_C[0], sigma) if sigma > 0 else x_C[0]
+
+
+def surface(volume: np.ndarray, density_percent: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vertices, faces and values of the surface around the densest `density_percent` of the voxels."""
+    level = float(np.percentile(volume, 100 - density_percent))
+    if not volume.min() < level < volume.max():
+        return np.zeros((3, 3), np.float32), np.array([[0, 1, 2]]), np.zeros(3, np.float32)
+    vertices, faces, _, values = marching_cubes(volume, level)
+    return vertices, faces, values
+
+
+class ItemCanvas:
+    """Draws items into a viewer.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        napari's viewer; layers of others in it are left alone.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._volume: Image | None = None
+        self._surface: Surface | None = None
+        self._item: np.ndarray | None = None
+        self.rendering = Rendering.VOLUME
+        self.sigma = 1.2
+        self.density_percent = 4.0
+
+    def show(self, x_C: np.ndarray | None) -> None:
+        """Draw an item as `Pool.read` gives it; None draws nothing."""
+        first = self._item is None
+        self._item = x_C
+        self.draw()
+        if first and x_C is not None:
+            self._viewer.reset_view()
+            if x_C.ndim == 4:  # a little from the side: looking straight along the beam, a volume looks flat
+                camera = self._viewer.scene.camera
+                camera.angles = tuple(a + turn for a, turn in zip(camera.angles, (0, 15, -15), strict=True))
+
+    def draw(self) -> None:
+        """Draw the item again, after a setting changed."""
+        x_C = self._item
+        is_surface = x_C is not None and x_C.ndim == 4 and self.rendering is Rendering.ISOSURFACE
+        if self._alive(self._volume):
+            self._volume.visible = x_C is not None and not is_surface  # type: ignore[union-attr]
+        if self._alive(self._surface):
+            self._surface.visible = is_surface  # type: ignore[union-attr]
+        if x_C is None:
+            return
+        if self._viewer.dims.ndisplay != x_C.ndim - 1:
+            self._viewer.dims.ndisplay = x_C.ndim - 1
+        if is_surface:
+            self._draw_surface(surface(smooth(x_C, self.sigma), self.density_percent))
+        else:
+            self._draw_volume(x_C)
+
+    def _draw_volume(self, x_C: np.ndarray) -> None:
+        is_colour = x_C.ndim == 3 and len(x_C) == 3
+        shown = np.moveaxis(x_C, 0, -1) if is_colour else smooth(x_C, self.sigma if x_C.ndim == 4 else 0)
+        low, high = np.percentile(shown, (88 if x_C.ndim == 4 else 1, 99.9))
+        limits = (float(low), float(max(high, low + 1e-6)))
+        if is_colour:
+            shown, limits = np.clip((shown - limits[0]) / (limits[1] - limits[0]), 0, 1), (0.0, 1.0)
+        if not self._alive(self._volume):
+            options: dict[str, Any] = {"name": _VOLUME, "contrast_limits": limits, "rgb": is_colour}
+            if x_C.ndim == 4:
+                options |= {"rendering": "attenuated_mip", "attenuation": 0.1}
+            self._volume = self._viewer.add_image(shown, **options)
+            return
+        layer = self._volume
+        assert layer is not None
+        layer.data = shown
+        if not is_colour:
+            layer.contrast_limits_range = (float(shown.min()), float(max(shown.max(), limits[1])))
+            layer.contrast_limits = limits
+
+    def _draw_surface(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        if not self._alive(self._surface):
+            self._surface = self._viewer.add_surface(data, name=_ISOSURFACE, colormap="gray", shading="smooth", opacity=1.0)
+            self._surface.contrast_limits = (-1.0, float(data[2].max()))
+            return
+        assert self._surface is not None
+        self._surface.data = data
+
+    def _alive(self, layer: Any) -> bool:
+        """Whether a layer of ours is still there; a person may have deleted it."""
+        return layer is not None and layer in self._viewer.layers
+
+    def clear(self) -> None:
+        """Take our layers out of the viewer."""
+        for layer in (self._volume, self._surface):
+            if self._alive(layer):
+                self._viewer.layers.remove(layer)
+        self._volume = self._surface = self._item = None

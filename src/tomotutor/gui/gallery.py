@@ -1,0 +1,80 @@
+"""The next items of the queue as small pictures."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from qtpy.QtCore import QRect, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from tomotutor.gui.orthoslices import to_image
+from tomotutor.views import ItemView
+
+_KEPT = 500  # pictures in memory
+
+
+class Gallery(QWidget):
+    """A row of pictures, the next item first; a click shows that item.
+
+    Parameters
+    ----------
+    picture : callable
+        Pool row to a picture (y, x) or (y, x, 3) from 0 to 1.
+    """
+
+    clicked = Signal(str)
+    SIZE, COUNT = 60, 7
+
+    def __init__(self, picture: Callable[[int], np.ndarray], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._picture = picture
+        self._images: OrderedDict[int, QImage] = OrderedDict()
+        self._items: list[ItemView] = []
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip("next in the queue, most wanted first, with their disagreement; click to see one now")
+
+    def sizeHint(self) -> QSize:  # noqa: D102
+        return QSize(self.COUNT * (self.SIZE + 3), self.SIZE + 16)
+
+    @property
+    def items(self) -> list[ItemView]:
+        """Items shown."""
+        return self._items
+
+    def set_items(self, items: Sequence[ItemView]) -> None:
+        """Show items, in this order."""
+        self._items = list(items)
+        for item in self._items:
+            if item.row not in self._images:
+                self._images[item.row] = to_image(self._picture(item.row))
+            self._images.move_to_end(item.row)
+        while len(self._images) > _KEPT:
+            self._images.popitem(last=False)
+        self.update()
+
+    def _cell(self, position: int) -> QRect:
+        return QRect(position * (self.SIZE + 3), 0, self.SIZE, self.SIZE)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        font = painter.font()
+        font.setPixelSize(11)
+        painter.setFont(font)
+        painter.setPen(QColor(170, 170, 170))
+        for position, item in enumerate(self._items):
+            cell = self._cell(position)
+            painter.drawImage(cell, self._images[item.row])
+            text = "audit" if item.is_audit else "" if item.disagreement is None else f"{item.disagreement:.2f}"
+            painter.drawText(QRect(cell.left(), self.SIZE, self.SIZE, 15), Qt.AlignmentFlag.AlignCenter, text)
+        if not self._items:
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left in the queue")
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+        for position, item in enumerate(self._items):
+            if self._cell(position).contains(event.position().toPoint()):
+                self.clicked.emit(item.id)
+                return

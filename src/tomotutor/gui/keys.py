@@ -1,0 +1,68 @@
+"""Keys that label, wherever in the window the focus is.
+
+With an Image layer active, napari's layer keys win over bindings on the viewer, so 1 and 2 would never arrive (napari issue
+6440). An event filter of the application sees a key press first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QPlainTextEdit, QTextEdit, QWidget
+
+_TEXT = (QLineEdit, QPlainTextEdit, QTextEdit, QAbstractSpinBox, QComboBox)
+
+
+class KeyFilter(QObject):
+    """Turns key presses in the window of `owner` into calls, unless a text is being typed or the owner is not visible.
+
+    Parameters
+    ----------
+    owner : QWidget
+        The widget whose window the keys belong to.
+    actions : dict
+        Qt key to what it does; with Ctrl held, only keys in `with_control` act.
+    with_control : dict
+        Qt key to what Ctrl and that key do.
+    """
+
+    def __init__(self, owner: QWidget, actions: dict[int, Callable[[], None]], with_control: dict[int, Callable[[], None]]) -> None:
+        super().__init__(owner)
+        self._owner = owner
+        self._actions = actions
+        self._with_control = with_control
+        application = QApplication.instance()
+        assert application is not None
+        application.installEventFilter(self)
+
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:  # noqa: D102
+        kind = event.type()
+        if kind not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
+            return False
+        action = self._find(target, event)
+        if action is None:
+            return False
+        event.accept()
+        if kind == QEvent.Type.KeyPress and not event.isAutoRepeat():  # type: ignore[attr-defined]  # a held key labels once
+            action()
+        return True
+
+    def _find(self, target: QObject, event: QEvent) -> Callable[[], None] | None:
+        focus = QApplication.focusWidget()
+        if not isinstance(target, QWidget) or isinstance(focus, _TEXT) or not self._owner.isVisible():
+            return None
+        if target.window() is not self._owner.window() or QApplication.activeModalWidget() is not None:
+            return None
+        modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier  # type: ignore[attr-defined]
+        if modifiers == Qt.KeyboardModifier.NoModifier:
+            return self._actions.get(event.key())  # type: ignore[attr-defined]
+        if modifiers == Qt.KeyboardModifier.ControlModifier:
+            return self._with_control.get(event.key())  # type: ignore[attr-defined]
+        return None
+
+    def remove(self) -> None:
+        """Stop listening."""
+        application = QApplication.instance()
+        if application is not None:
+            application.removeEventFilter(self)

@@ -1,0 +1,38 @@
+"""File > Open Sample: the sample tomograms with their picks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomotutor.formats.label_csv import read_labels
+from tomotutor.formats.mrc import open_mrc
+from tomotutor.formats.relion import read_particles
+from tomotutor.sample import sample_data
+from tomotutor.sources.tomogram import centre_to_voxel
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def _layers(name: str) -> list[LayerData]:
+    folder = sample_data()
+    mrc = open_mrc(folder / "tomograms" / f"{name}.mrc")
+    particles = read_particles(folder / "particles.star")
+    label_of = {row.item: row.label for row in read_labels(folder / "truth.csv")}
+    rows = np.flatnonzero(particles.tomogram_N == name)
+    size_xyz = np.array(mrc.data.shape[::-1])
+    zyx_voxel = centre_to_voxel(particles.xyz_angst_N3[rows], size_xyz, mrc.voxel_size_angst)
+    classes = np.array([label_of[particles.ids[row]] for row in rows])
+    picks: dict[str, Any] = {"name": f"{name} picks", "features": {"class": classes}, "size": 12, "face_color": "class", "opacity": 0.5}
+    return [(np.asarray(mrc.data), {"name": name}, "image"), (zyx_voxel, picks, "points")]
+
+
+def tomogram_1() -> list[LayerData]:
+    """Return the first sample tomogram and its picks, coloured by class."""
+    return _layers("tomo_1")
+
+
+def tomogram_2() -> list[LayerData]:
+    """Return the second sample tomogram and its picks, coloured by class."""
+    return _layers("tomo_2")

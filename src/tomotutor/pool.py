@@ -1,0 +1,122 @@
+"""Pool: the items of a session, by stable id, read lazily and normalised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tomotutor.errors import TomoTutorError
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One raw item as its file has it.
+
+    Attributes
+    ----------
+    values_C : ndarray
+        (C, z, y, x) or (C, y, x), any real type; voxels outside the tomogram hold anything.
+    valid : tuple of slice or None
+        Spatial extent that lies in the tomogram; None: all of it.
+    """
+
+    values_C: np.ndarray
+    valid: tuple[slice, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Items in the order of their list.
+
+    Attributes
+    ----------
+    ids : tuple of str
+        Stable item ids.
+    shape : tuple of int
+        (C, z, y, x) or (C, y, x) of every item.
+    cut : callable
+        Row number to `Cut`.
+    protein : {"dark", "bright", "none"}
+        Contrast of the input; "dark" items are inverted, so that protein is bright in what `read` returns.
+    mean_C, std_C : tuple of float
+        Per-channel statistics of the data set, for 2D images; empty: each item is normalised over its valid voxels.
+    padded_N : ndarray of bool
+        Whether a box leaves its tomogram; what lies outside is 0, the mean, after normalisation.
+    group_N : ndarray of str
+        What an item belongs to (its tomogram), for figures per group; all "" where there are no groups.
+    voxel_size_angst : float
+        0 where unknown.
+    """
+
+    ids: tuple[str, ...]
+    shape: tuple[int, ...]
+    cut: Callable[[int], Cut]
+    protein: str = "bright"
+    mean_C: tuple[float, ...] = ()
+    std_C: tuple[float, ...] = ()
+    padded_N: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    group_N: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
+    voxel_size_angst: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def ndim(self) -> int:
+        """Spatial dimensions: 2 or 3."""
+        return len(self.shape) - 1
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Return items as (N, C, ...spatial) float32: mean 0, deviation 1, protein bright.
+
+        Raises
+        ------
+        TomoTutorError
+            An item holds NaN or infinite voxels, or its file can no longer be read.
+        """
+        x = np.zeros((len(rows), *self.shape), np.float32)
+        for out, row in zip(x, rows, strict=True):
+            cut = self.cut(int(row))
+            inside = (slice(None), *(cut.valid or (slice(None),) * self.ndim))
+            out[inside] = self._normalise(np.asarray(cut.values_C[inside], np.float32), int(row))
+        return x
+
+    def _normalise(self, values_C: np.ndarray, row: int) -> np.ndarray:
+        if values_C.size == 0:
+            return values_C
+        if not np.isfinite(values_C).all():
+            bad = int((~np.isfinite(values_C)).sum())
+            raise TomoTutorError(
+                f"item {self.ids[row]}: {bad} of its {values_C.size} voxels are NaN or infinite; expected finite numbers: "
+                "repair the volume (or leave the item out of the list)"
+            )
+        axes = tuple(range(1, values_C.ndim))
+        if self.mean_C:
+            mean, std = np.asarray(self.mean_C, np.float64), np.asarray(self.std_C, np.float64)
+        else:
+            mean, std = values_C.mean(axes, dtype=np.float64), values_C.std(axes, dtype=np.float64)
+        std = np.where(std > 1e-12, std, 1.0) * (-1.0 if self.protein == "dark" else 1.0)
+        expand = (slice(None), *(None,) * (values_C.ndim - 1))
+        return ((values_C - mean[expand]) / std[expand]).astype(np.float32)
+
+
+def find_twins(pool: Pool, report: Callable[[int, int], None] | None = None, batch_size: int = 256) -> np.ndarray:
+    """Read every item once, so that a broken one is found now and not in the middle of a session, and link exact duplicates.
+
+    Returns
+    -------
+    ndarray
+        (N,) row of the first item with the same voxels; its own row where an item is unique.
+    """
+    first: dict[bytes, int] = {}
+    twin_N = np.arange(len(pool))
+    for start in range(0, len(pool), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(pool)))
+        for row, x in zip(rows.tolist(), pool.read(rows), strict=True):
+            twin_N[row] = first.setdefault(hashlib.blake2b(x.tobytes(), digest_size=16).digest(), row)
+        if report:
+            report(int(rows[-1]) + 1, len(pool))
+    return twin_N

@@ -1,0 +1,148 @@
+"""Recipe: every setting of training and querying, frozen, round-tripping through TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tomotutor.errors import TomoTutorError
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "at_form": ("l2", "mean_sq"),
+    "init": ("warm", "scratch"),
+    "augmentation": ("none", "strong"),
+    "optimizer": ("sgd", "adam"),
+    "schedule": ("step", "one_cycle"),
+    "precision": ("auto", "float32"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one session.
+
+    Attributes
+    ----------
+    name : str
+        Preset it started from.
+    teacher : str
+        Teacher network; its student follows from the pair table.
+    width : float
+        Channel multiplier of both networks (1 is the paper's network); 0 lets the machine decide: 1 on a GPU, ¼ on a CPU.
+    at_form : {"l2", "mean_sq"}
+        Form of the attention-transfer loss.
+    transfer_weight : float
+        λ of L_S = cross-entropy + λ·L_trans.
+    init : {"warm", "scratch"}
+        Whether a round starts from the weights of the last one; optimizer and schedule always restart.
+    epochs, steps : int
+        Length of a training: passes over the labeled set, or (if `epochs` is 0) a fixed number of mini-batches.
+        A warm round of a step-counted recipe takes half of `steps`.
+    batch_size : int
+        Items in a mini-batch.
+    optimizer, learning_rate, momentum, weight_decay
+        Equal for teacher and student. `momentum` is for SGD.
+    schedule : {"step", "one_cycle"}
+        "step" divides the rate by 10 after `decay_at` of the training (1 = never); "one_cycle" warms up and anneals to zero.
+    augmentation : {"none", "strong"}
+        See `tomotutor.augment`.
+    precision : {"auto", "float32"}
+        "auto" takes the fastest path whose gradients agree with float32.
+    strategy : str
+        A key of `tomotutor.strategies.STRATEGIES`.
+    initial_size, query_size : int
+        Labels before the first training, and after each further one (M).
+    candidate_factor : int
+        |R_U| = candidate_factor · M candidates are scored in a round.
+    audit_share : int
+        One item in `audit_share` is drawn uniformly to measure accuracy; 0 turns audit items off.
+    seed : int
+        Seeds everything that is random.
+    """
+
+    name: str = "app"
+    teacher: str = "resnet18"
+    width: float = 0.0
+    at_form: str = "mean_sq"
+    transfer_weight: float = 100.0
+    init: str = "warm"
+    epochs: int = 0
+    steps: int = 160
+    batch_size: int = 16
+    optimizer: str = "sgd"
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "one_cycle"
+    decay_at: float = 1.0
+    augmentation: str = "strong"
+    precision: str = "auto"
+    strategy: str = "teacher_student"
+    initial_size: int = 40
+    query_size: int = 40
+    candidate_factor: int = 10
+    audit_share: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field, allowed in _CHOICES.items():
+            if getattr(self, field) not in allowed:
+                raise TomoTutorError(f"recipe: {field} is {getattr(self, field)!r}; expected one of {', '.join(allowed)}")
+        positive = ("batch_size", "query_size", "initial_size", "candidate_factor", "learning_rate")
+        for field in positive:
+            if getattr(self, field) <= 0:
+                raise TomoTutorError(f"recipe: {field} is {getattr(self, field)}; expected a number above 0")
+        if self.epochs <= 0 and self.steps <= 0:
+            raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
+        if self.width not in (0.0, 0.25, 0.5, 1.0):
+            raise TomoTutorError(f"recipe: width is {self.width}; expected 1, 0.5, 0.25, or 0 to let the machine decide")
+        if self.audit_share == 1 or self.audit_share < 0:
+            raise TomoTutorError(f"recipe: audit_share is {self.audit_share}; expected 0 (off) or 2 and more (one item in so many)")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """Return a copy with some settings changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, for TOML or JSON."""
+        return dataclasses.asdict(self)
+
+    def with_settings(self, settings: dict[str, str]) -> Recipe:
+        """Return a copy with settings given as text, as on a command line."""
+        return Recipe.from_dict({**self.to_dict(), **settings})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """Read settings back; an unknown name is an error, a missing one takes its default."""
+        known: dict[str, type] = {name: type(value) for name, value in cls().to_dict().items()}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise TomoTutorError(f"recipe: unknown setting {unknown[0]!r}; expected one of {', '.join(known)}")
+        converted = {}
+        for name, value in values.items():
+            try:
+                converted[name] = known[name](value)
+            except ValueError:
+                raise TomoTutorError(f"recipe: {name} is {value!r}; expected {known[name].__name__}") from None
+        return cls(**converted)
+
+
+def preset(name: str, ndim: int) -> Recipe:
+    """Return the preset `name` for items of `ndim` dimensions.
+
+    `app` is what a person labels with: warm starts, a fixed number of steps. `paper` is the schedule of arXiv 2509.15805:
+    CIFAR's in 2D, the simulated cryo-ET one in 3D (its batch size is not stated there; 64 is ours).
+    """
+    if name == "app":
+        return Recipe()
+    if name == "paper":
+        paper = Recipe(
+            name="paper", width=1.0, at_form="l2", init="warm", epochs=100, batch_size=64, learning_rate=0.1,
+            schedule="step", decay_at=0.8, augmentation="none", precision="float32", audit_share=0,
+        )  # fmt: skip
+        return paper if ndim == 3 else paper.replace(epochs=200, batch_size=128, augmentation="strong")
+    raise TomoTutorError(f"recipe {name!r} is not known; expected one of {', '.join(PRESETS)}")
+
+
+PRESETS = ("app", "paper")

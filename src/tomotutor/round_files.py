@@ -1,0 +1,85 @@
+"""The folder of a round, rounds/0003: weights, scores and metrics, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomotutor.errors import TomoTutorError
+from tomotutor.files import new_file, new_folder
+
+if TYPE_CHECKING:
+    from tomotutor.round import RoundResult
+
+
+@dataclass(frozen=True)
+class RoundScores:
+    """What the model of a round says: `queue_rows` in the order to ask; the rest by `rows`, ascending."""
+
+    queue_rows: np.ndarray
+    rows: np.ndarray
+    teacher_probs_NC: np.ndarray
+    student_probs_NC: np.ndarray
+    disagreement_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class PoolScores:
+    """What the model of a round says of every item of the pool."""
+
+    teacher_probs_NC: np.ndarray
+    disagreement_N: np.ndarray
+
+
+def round_folder(session: Path, number: int) -> Path:
+    """Return the folder of a round."""
+    return session / "rounds" / f"{number:04d}"
+
+
+def write_round(session: Path, number: int, result: RoundResult, metrics: dict[str, Any]) -> None:
+    """Write a round's folder; a leftover of a crash, never recorded in the database, is replaced."""
+    from safetensors.torch import save_file
+
+    folder = round_folder(session, number)
+    if folder.exists():
+        shutil.rmtree(folder)
+    with new_folder(folder) as partial:
+        for name, net in result.pair.parts().items():
+            save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, partial / f"{name}.safetensors")
+        np.savez(
+            partial / "scores.npz", queue_rows=result.queue_rows, rows=result.scored_rows,
+            teacher_probs=result.teacher_probs_NC.astype(np.float32), student_probs=result.student_probs_NC.astype(np.float32),
+            disagreement=result.disagreement_N,
+        )  # fmt: skip
+        (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+
+
+def _load(path: Path, *keys: str) -> list[np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return [archive[key] for key in keys]
+    except (OSError, ValueError, KeyError, EOFError) as problem:
+        raise TomoTutorError(f"{path}: damaged ({problem}); the labels are safe: run 'tomotutor round' to train anew") from None
+
+
+def read_scores(session: Path, number: int) -> RoundScores:
+    """Read a round's scores."""
+    path = round_folder(session, number) / "scores.npz"
+    return RoundScores(*_load(path, "queue_rows", "rows", "teacher_probs", "student_probs", "disagreement"))
+
+
+def write_pool_scores(session: Path, number: int, scores: PoolScores) -> None:
+    """Keep the scores of the whole pool with their round."""
+    with new_file(round_folder(session, number) / "pool.npz") as path, path.open("wb") as handle:
+        np.savez(handle, teacher_probs=scores.teacher_probs_NC.astype(np.float32), disagreement=scores.disagreement_N)
+
+
+def read_pool_scores(session: Path, number: int) -> PoolScores | None:
+    """Return the kept scores of the whole pool, None if there are none."""
+    path = round_folder(session, number) / "pool.npz"
+    return PoolScores(*_load(path, "teacher_probs", "disagreement")) if path.is_file() else None

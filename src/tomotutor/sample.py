@@ -1,0 +1,28 @@
+"""The sample data that ships with TomoTutor, and sessions on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tomotutor.errors import TomoTutorError
+from tomotutor.session_file import Created, create_session
+from tomotutor.sources import Source
+
+CLASSES = ("shell", "barrel", "two_lobed", "rod")
+
+
+def sample_data() -> Path:
+    """Return the folder of the sample data: in an installed package, or at the top of a checkout."""
+    here = Path(__file__).parent
+    for folder in (here / "sample_data", here.parents[1] / "sample_data"):
+        if (folder / "particles.star").is_file():
+            return folder
+    raise TomoTutorError(f"{here}: the sample data is missing from this installation; install TomoTutor again")
+
+
+def create_sample_session(folder: Path, report: Callable[[int, int], None] | None = None) -> Created:
+    """Make a session on the two sample tomograms."""
+    data = sample_data()
+    source = Source("particles", str(data / "particles.star"), str(data / "tomograms.star"))
+    return create_session(folder, source, CLASSES, report=report)

@@ -1,0 +1,531 @@
+"""Session: what the screen and the command line both drive. Labels are on disk before anything else happens."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import platform
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal, SignalInstance
+
+import tomotutor
+from tomotutor import audit
+from tomotutor.errors import TomoTutorError
+from tomotutor.labels import Entry, replay
+from tomotutor.pool import Pool
+from tomotutor.queue import Queue
+from tomotutor.recipe import Recipe
+from tomotutor.round_files import PoolScores, read_pool_scores, read_scores, round_folder, write_pool_scores, write_round
+from tomotutor.session_file import SessionFile
+from tomotutor.sources import open_pool
+from tomotutor.store import RoundRecord, SessionStore
+from tomotutor.trainer import Trainer
+from tomotutor.views import CurvePoint, ItemView, Phase, Predictions, Status
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a person should see the screen first
+    from tomotutor.compute import Compute
+    from tomotutor.progress import Progress, Report
+    from tomotutor.round import RoundResult, RoundView
+
+log = logging.getLogger(__name__)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+class Session:
+    """A pool, its labels, its models and its queue.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that `create_session` made.
+    write : bool
+        False only looks: no lock is taken and nothing can be changed.
+    keep_core : bool
+        Leave one CPU core to the screen while training.
+    automatic : bool
+        Start a round by itself whenever one is due.
+
+    Notes
+    -----
+    Signals come from the thread in which the thing happened: `labeled(ItemView)`, `queue_changed()`, `status_changed(Status)`,
+    `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`. Receivers that raise are logged, and change nothing.
+    """
+
+    labeled = Signal(object)
+    queue_changed = Signal()
+    status_changed = Signal(object)
+    progressed = Signal(object)
+    round_finished = Signal(object)
+    failed = Signal(str)
+
+    def __init__(self, folder: Path | str, *, write: bool = True, keep_core: bool = False, automatic: bool = False) -> None:
+        self.folder = Path(folder)
+        self.automatic = automatic
+        self._file = SessionFile.read(self.folder)
+        self._store = SessionStore(self.folder, write=write)
+        try:
+            ids, self._twin_N, self._held_out_N = self._store.items()
+            self.pool = open_pool(self._file.source_in(self.folder))
+            if self.pool.ids != ids:
+                raise TomoTutorError(
+                    f"{self._file.source.path}: now has {len(self.pool)} items, other than the {len(ids)} this session was made with; "
+                    "bring the original files back, or make a new session"
+                )
+            self._row_of = {item_id: row for row, item_id in enumerate(ids)}
+            self._state = replay(self._store.entries())
+            self._rounds = self._store.rounds()
+            self._audits = self._store.audits()
+            self._audit_kind: dict[int, str] = {}
+            self._scores: dict[int, _Score] = {}
+            self._queue = Queue(self._is_open)
+            self._read_round()
+        except BaseException:
+            self._store.close()
+            raise
+        self._keep_core = keep_core
+        self._guard = threading.RLock()
+        self._trainer = Trainer(
+            self._round,
+            phase_changed=lambda: self._emit(self.status_changed, self.status),
+            finished=self._start_if_due,  # labels came while it trained
+            failed=lambda text: self._emit(self.failed, text),
+        )
+
+    # ---- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; class n of an export is the n-th, from 1."""
+        return self._file.classes
+
+    @property
+    def recipe(self) -> Recipe:
+        """Settings in force."""
+        return self._file.recipe
+
+    @property
+    def particle_list(self) -> Path | None:
+        """The session's own copy of its RELION particle list, None for other input."""
+        return Path(self._file.source_in(self.folder).path) if self._file.source.kind == "particles" else None
+
+    @property
+    def array_file(self) -> Path | None:
+        """The NumPy file the items come from, None for other input."""
+        return self._file.source.file if self._file.source.kind == "array" else None
+
+    @property
+    def phase(self) -> Phase:
+        """What the trainer does."""
+        return self._trainer.phase
+
+    @property
+    def status(self) -> Status:
+        """Where the session stands."""
+        with self._guard:
+            labels = self._state.labels()
+            counts = Counter(labels.values())
+            return Status(
+                items=len(self.pool), labeled=len(labels), unsure=len(self._state.items("unsure")), skipped=len(self._state.items("skip")),
+                counts={name: counts.get(name, 0) for name in self.classes}, round=self._number, phase=self._trainer.phase,
+                since_round=len(labels) - (self._rounds[-1].labels if self._rounds else 0),
+                due_at=self.recipe.query_size if self._rounds else self.recipe.initial_size,
+                audit=audit.figure(self._number, self._audits, self._audit_kind, self._state),
+            )  # fmt: skip
+
+    @property
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """The learning curve so far; the audit figures use all answers known today."""
+        with self._guard:
+            return tuple(self._point(record) for record in self._rounds)
+
+    @property
+    def rounds(self) -> tuple[RoundRecord, ...]:
+        """All finished rounds with what traces them."""
+        return tuple(self._rounds)
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Rows set apart as a test set."""
+        return np.flatnonzero(self._held_out_N)
+
+    def _point(self, record: RoundRecord) -> CurvePoint:
+        found = audit.figure(record.number, self._audits, self._audit_kind, self._state)
+        return CurvePoint(record.number, record.labels, found, record.record["metrics"])
+
+    @property
+    def _number(self) -> int:
+        return self._rounds[-1].number if self._rounds else 0
+
+    def row(self, item_id: str) -> int:
+        """Return the pool row of an item id."""
+        try:
+            return self._row_of[item_id]
+        except KeyError:
+            raise TomoTutorError(f"item {item_id!r} is not in this session; its items are called like {self.pool.ids[0]!r}") from None
+
+    def labels(self) -> dict[int, str]:
+        """Return the labels given: pool row to class name; exact duplicates of a labeled item are not repeated."""
+        with self._guard:
+            return self._state.labels()
+
+    def view(self, row: int) -> ItemView:
+        """Return an item as the screen shows it."""
+        with self._guard:
+            root = int(self._twin_N[row])
+            last = self._state.last(root)
+            is_audit = root in self._audit_kind
+            hidden = is_audit and (last is None or last.action != "label")
+            score = None if hidden else self._scores.get(root)
+            return ItemView(
+                row, self.pool.ids[row], self._state.label(root), last.action if last else None, is_audit,
+                score.teacher_probs if score else (), score.student_probs if score else (), score.disagreement if score else None,
+                bool(len(self.pool.padded_N) and self.pool.padded_N[row]),
+            )  # fmt: skip
+
+    # ---- the queue --------------------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> ItemView | None:
+        """The item in front of the annotator; None when nothing is left to ask."""
+        with self._guard:
+            return None if self._queue.current is None else self.view(self._queue.current)
+
+    def upcoming(self, n: int) -> list[ItemView]:
+        """Return the next n items of the queue after the current one."""
+        with self._guard:
+            return [self.view(row) for row in self._queue.upcoming(n)]
+
+    def back(self) -> None:
+        """Show the item before the current one again, to look or to answer anew."""
+        with self._guard:
+            self._queue.back()
+        self._emit(self.queue_changed)
+
+    def show(self, item_id: str) -> None:
+        """Show an item out of turn; the current one comes after it."""
+        with self._guard:
+            self._queue.show(int(self._twin_N[self.row(item_id)]))
+        self._emit(self.queue_changed)
+
+    def _is_open(self, row: int) -> bool:
+        last = self._state.last(row)
+        return last is None or last.action == "skip"
+
+    def _eligible(self) -> np.ndarray:
+        """Rows that may be asked at all: no test items, and one of each set of exact duplicates."""
+        return np.flatnonzero((self._twin_N == np.arange(len(self.pool))) & ~self._held_out_N)
+
+    def _open_rows(self, number: int) -> np.ndarray:
+        """Rows without an answer that are no audit items, in the random order of a round, the same for every strategy."""
+        order = np.random.default_rng([self.recipe.seed, number]).permutation(len(self.pool))
+        open_N = np.zeros(len(self.pool), bool)
+        open_N[self._eligible()] = True
+        open_N[list(self._audit_kind)] = False
+        open_N[list(self._state.standing)] = False
+        return order[open_N[order]]
+
+    def _compose_queue(self, ranked: Sequence[int]) -> None:
+        """Put the queue together: ranked candidates, then the rest at random, audit items mixed in, skipped items last."""
+        order = audit.draw(self._eligible(), self.recipe.audit_share, self.recipe.seed)
+        self._audit_kind = audit.kinds(order)
+        answered = self._state.standing
+        first = [int(row) for row in ranked if row not in answered and row not in self._audit_kind]
+        rest = self._open_rows(self._number)
+        queries = [*first, *rest[~np.isin(rest, first)].tolist()]
+        audits = [row for row in self._audit_kind if row not in answered]
+        self._queue.refill([*audit.mix(queries, audits, self.recipe.audit_share, len(answered)), *self._state.items("skip")])
+
+    # ---- answers: committed first ---------------------------------------------------------------------------------
+
+    def label(self, item_id: str, class_name: str, *, annotator: str = "", origin: str = "screen") -> ItemView:
+        """Give an item a class. When this returns, the label is on disk."""
+        self._check_class(class_name)
+        return self._answer(item_id, "label", class_name, annotator, origin)
+
+    def unsure(self, item_id: str, *, annotator: str = "", origin: str = "screen") -> ItemView:
+        """Say that an item cannot be told; it is not asked again and not trained on."""
+        return self._answer(item_id, "unsure", None, annotator, origin)
+
+    def skip(self, item_id: str, *, annotator: str = "", origin: str = "screen") -> ItemView:
+        """Put an item to the end of the queue."""
+        return self._answer(item_id, "skip", None, annotator, origin)
+
+    def _check_class(self, name: str) -> None:
+        if name not in self.classes:
+            raise TomoTutorError(f"class {name!r} is not one of {', '.join(self.classes)}")
+
+    def _answer(self, item_id: str, action: str, class_name: str | None, annotator: str, origin: str) -> ItemView:
+        with self._guard:
+            row = int(self._twin_N[self.row(item_id)])
+            (entry,) = self._store.append([self._entry(row, action, class_name, annotator, origin)])
+            self._state.apply(entry)
+            if action == "skip":
+                self._queue.postpone(row)
+            elif self._queue.current == row:
+                self._queue.advance()
+            view = self.view(row)
+        self._emit(self.labeled, view)
+        self._emit(self.queue_changed)
+        self._emit(self.status_changed, self.status)
+        self._start_if_due()
+        return view
+
+    def _start_if_due(self) -> None:
+        if self.automatic and self.is_due():
+            self.start_round()
+
+    def _entry(self, row: int, action: str, class_name: str | None, annotator: str, origin: str) -> Entry:
+        score = self._scores.get(row)
+        best = int(np.argmax(score.teacher_probs)) if score else 0
+        return Entry(
+            0, _now(), row, action, class_name, annotator, origin, self._number, self._audit_kind.get(row, ""),
+            self.classes[best] if score else None, score.teacher_probs[best] if score else None, score.disagreement if score else None,
+        )  # fmt: skip
+
+    def import_labels(self, labels: Sequence[tuple[str, str, str]], *, origin: str = "import") -> int:
+        """Write many labels, each (item id, class name, annotator), in one transaction: all of them or none."""
+        with self._guard:
+            entries = []
+            for item_id, name, annotator in labels:
+                self._check_class(name)
+                entries.append(self._entry(int(self._twin_N[self.row(item_id)]), "label", name, annotator, origin))
+            for entry in self._store.append(entries):
+                self._state.apply(entry)
+            if self._queue.current is not None and not self._is_open(self._queue.current):
+                self._queue.advance()
+        self._emit(self.queue_changed)
+        self._emit(self.status_changed, self.status)
+        return len(entries)
+
+    def undo(self) -> ItemView | None:
+        """Take back the last answer that stands and show its item again; None if there is none. Imports are not undone."""
+        with self._guard:
+            entry = next((e for e in reversed(self._state.active) if e.origin != "import"), None)
+            if entry is None:
+                return None
+            undo = Entry(0, _now(), entry.item, "undo", origin=entry.origin, round=self._number, undoes=entry.seq)
+            (written,) = self._store.append([undo])
+            self._state.apply(written)
+            self._queue.show(entry.item)
+            view = self.view(entry.item)
+        self._emit(self.labeled, view)
+        self._emit(self.queue_changed)
+        self._emit(self.status_changed, self.status)
+        return view
+
+    # ---- settings ---------------------------------------------------------------------------------------------------
+
+    def set_recipe(self, recipe: Recipe) -> None:
+        """Change settings; the seed may only change before the first answer."""
+        if recipe == self.recipe:
+            return
+        if recipe.seed != self.recipe.seed and self._state.active:
+            raise TomoTutorError(f"{self.folder}: the seed ({self.recipe.seed}) cannot change after the first label; make a new session")
+        with self._guard:
+            changed = self._file.with_recipe(recipe)
+            changed.write(self.folder)
+            self._file = changed
+            if not self._state.active:
+                self._queue.clear()
+            self._read_round()
+
+    def hold_out(self, rows: np.ndarray) -> None:
+        """Set items apart as a test set, with their exact duplicates, before the first label."""
+        if self._state.active:
+            raise TomoTutorError(f"{self.folder}: a test set can only be set apart before the first label; make a new session")
+        with self._guard:
+            self._store.hold_out(np.flatnonzero(np.isin(self._twin_N, self._twin_N[rows])))
+            _, _, self._held_out_N = self._store.items()
+            self._queue.clear()
+            self._compose_queue(())
+
+    # ---- rounds -----------------------------------------------------------------------------------------------------
+
+    def _trainable_labels(self) -> dict[int, str]:
+        return {row: name for row, name in self._state.labels().items() if self._audit_kind.get(row) != "check"}
+
+    def is_trainable(self) -> bool:
+        """Whether two classes have two labels each (check items, which are never trained on, do not count)."""
+        with self._guard:
+            return sum(count >= 2 for count in Counter(self._trainable_labels().values()).values()) >= 2
+
+    def is_due(self) -> bool:
+        """Whether enough labels have come since the last training, and one is possible now."""
+        status = self.status
+        return status.phase is Phase.IDLE and status.since_round >= status.due_at and self.is_trainable()
+
+    def run_round(self, report: Report | None = None) -> CurvePoint:
+        """Train, score and rank now, in this thread.
+
+        Raises
+        ------
+        TomoTutorError
+            The round failed; the previous model stays.
+        CancelledError
+            `cancel()` was called.
+        """
+        self._trainer.run(report)
+        return self.curve[-1]
+
+    def start_round(self) -> bool:
+        """Train, score and rank in the background; False if a round runs already or is not possible yet."""
+        return self.is_trainable() and self._trainer.start()
+
+    def cancel(self) -> None:
+        """Stop the running round at its next mini-batch; returns at once."""
+        self._trainer.cancel()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the background round; False if it still runs after `timeout_s`."""
+        return self._trainer.wait(timeout_s)
+
+    def close(self) -> None:
+        """Stop a running round, wait for it, and give the session free."""
+        self._trainer.stop()
+        self._store.close()
+
+    def _round(self, report: Report) -> None:
+        from tomotutor.round import run_round
+
+        def tell(progress: Progress) -> None:
+            report(progress)
+            self._emit(self.progressed, progress)
+
+        compute = self._compute()
+        view = self._freeze()
+        point = self._adopt(view, run_round(view, self.recipe, compute, tell), compute)
+        self._emit(self.queue_changed)
+        self._emit(self.round_finished, point)
+
+    def _compute(self) -> Compute:
+        """Choose how to compute, once a machine; the first choice of a session also settles the width."""
+        from tomotutor import compute as computing
+        from tomotutor.round import compute_for
+
+        if not self.recipe.width:
+            self.set_recipe(self.recipe.replace(width=computing.default_width(computing.best_device())))
+        threads = computing.available_threads(keep_one=self._keep_core)
+        return compute_for(self.pool, len(self.classes), self.recipe, threads, self.folder / "compute.json")
+
+    def _freeze(self) -> RoundView:
+        from tomotutor.round import RoundView
+
+        with self._guard:
+            labels = self._trainable_labels()
+            rows = np.array(sorted(labels), dtype=np.int64)
+            number_of = {name: i for i, name in enumerate(self.classes)}
+            candidates = self._open_rows(self._number + 1)[: self.recipe.candidate_factor * self.recipe.query_size]
+            # audit items that may be asked before the next round, and the check items answered so far
+            coming = [row for row in self._audit_kind if row not in self._state.standing][: len(candidates)]
+            checked = [row for row, kind in self._audit_kind.items() if kind == "check" and row in self._state.standing]
+            return RoundView(
+                number=self._number + 1, pool=self.pool, classes=len(self.classes), train_rows=rows,
+                train_labels=np.array([number_of[labels[int(row)]] for row in rows], dtype=np.int64),
+                labels=len(self._state.labels()), candidate_rows=candidates,
+                other_rows=np.array([*coming, *checked], dtype=np.int64),
+                weights=round_folder(self.folder, self._number) if self._number else None,
+            )  # fmt: skip
+
+    def _adopt(self, view: RoundView, result: RoundResult, compute: Compute) -> CurvePoint:
+        """Put a round on disk, then in the database, then in use."""
+        import torch
+
+        metrics: dict[str, Any] = {"seconds": result.seconds, "trained_on": len(view.train_rows), "candidates": len(view.candidate_rows)}
+        traces = {
+            "recipe": self.recipe.to_dict(), "compute": compute.describe(), "metrics": metrics,
+            "versions": {"tomotutor": tomotutor.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        }  # fmt: skip
+        write_round(self.folder, view.number, result, traces)
+        with self._guard:
+            best = result.teacher_probs_NC.argmax(1)
+            predicted = {int(r): self.classes[b] for r, b in zip(result.scored_rows, best, strict=True) if int(r) in self._audit_kind}
+            record = RoundRecord(view.number, _now(), view.labels, traces)
+            self._store.add_round(record, predicted)
+            self._rounds.append(record)
+            self._audits[view.number] = predicted
+            self._read_round()
+            return self._point(record)
+
+    def _read_round(self) -> None:
+        """Take the last round's scores into use and put the queue in its order."""
+        ranked: Sequence[int] = ()
+        if self._number:
+            found = read_scores(self.folder, self._number)
+            ranked = found.queue_rows.tolist()
+            columns = (found.rows, found.teacher_probs_NC, found.student_probs_NC, found.disagreement_N)
+            self._scores = {r: _Score(tuple(t), tuple(s), d) for r, t, s, d in zip(*(c.tolist() for c in columns), strict=True)}
+        self._compose_queue(ranked)
+
+    def add_metrics(self, number: int, metrics: dict[str, Any]) -> None:
+        """Keep further measurements of a round (accuracy on a test set, say) in its record."""
+        self._store.update_metrics(number, metrics)
+        self._rounds = self._store.rounds()
+
+    # ---- the answer -------------------------------------------------------------------------------------------------
+
+    def score_pool(self, pool: Pool, report: Report | None = None) -> PoolScores:
+        """Run the networks in use over every item of a pool, this session's or another.
+
+        Raises
+        ------
+        TomoTutorError
+            No round has been trained yet, or the items have another shape.
+        """
+        self._need_round()
+        from tomotutor.progress import ignore
+        from tomotutor.round import load_pair, score_pool
+
+        recipe = Recipe.from_dict(self._rounds[-1].record["recipe"])
+        pair = load_pair(self.pool, len(self.classes), recipe, round_folder(self.folder, self._number))
+        return score_pool(pair, self.pool.shape, pool, self._compute(), report or ignore)
+
+    def predictions(self, report: Report | None = None) -> Predictions:
+        """Return the answer for every item: labels as given, the rest as the model in use predicts; computed once a round."""
+        self._need_round()
+        scores = read_pool_scores(self.folder, self._number)
+        if scores is None:
+            scores = self.score_pool(self.pool, report)
+            write_pool_scores(self.folder, self._number, scores)
+        number_of = {name: i for i, name in enumerate(self.classes)}
+        labels = self.labels()
+        label_N = np.array([number_of[labels[root]] if root in labels else -1 for root in self._twin_N.tolist()])
+        return predictions_from(scores, label_N)
+
+    def _need_round(self) -> None:
+        if not self._rounds:
+            raise TomoTutorError(
+                f"{self.folder}: no model yet; label some items and train first ('tomotutor round', or Retrain on the screen)"
+            )
+
+    def _emit(self, signal: SignalInstance, *payload: object) -> None:
+        """Emit; a receiver that raises is logged and changes nothing here."""
+        try:
+            signal.emit(*payload)
+        except Exception:
+            log.exception("a receiver of %s raised", signal.name)
+
+
+@dataclass(frozen=True)
+class _Score:
+    teacher_probs: tuple[float, ...]
+    student_probs: tuple[float, ...]
+    disagreement: float
+
+
+def predictions_from(scores: PoolScores, label_N: np.ndarray) -> Predictions:
+    """Combine a model's scores with the labels given (class numbers, -1 where there is none)."""
+    labeled_N = label_N >= 0
+    return Predictions(
+        np.where(labeled_N, label_N, scores.teacher_probs_NC.argmax(1)),
+        np.where(labeled_N, 1.0, scores.teacher_probs_NC.max(1).astype(np.float64)), scores.disagreement_N, labeled_N,
+    )  # fmt: skip

@@ -1,0 +1,176 @@
+"""session.toml: what a session is made of; and making one."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import shutil
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+
+import tomotutor
+from tomotutor.errors import TomoTutorError
+from tomotutor.files import new_file, new_folder
+from tomotutor.pool import find_twins
+from tomotutor.recipe import Recipe, preset
+from tomotutor.sources import Source, open_pool, with_statistics
+from tomotutor.store import SessionStore
+
+log = logging.getLogger(__name__)
+
+JUNK = "junk"
+NAME = "session.toml"
+_LISTS = {"path": "particles.star", "tomograms": "tomograms.star"}  # copied into a session that has a particle list
+
+
+@dataclass(frozen=True)
+class SessionFile:
+    """Contents of session.toml."""
+
+    classes: tuple[str, ...]
+    source: Source
+    recipe: Recipe
+
+    @staticmethod
+    def read(folder: Path) -> SessionFile:
+        """Read it.
+
+        Raises
+        ------
+        TomoTutorError
+            There is none, or it is damaged.
+        """
+        path = folder / NAME
+        try:
+            values = tomllib.loads(path.read_text())
+            return SessionFile(tuple(values["classes"]), Source.from_dict(values["source"]), Recipe.from_dict(values["recipe"]))
+        except FileNotFoundError:
+            raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise TomoTutorError(f"{path}: damaged ({problem}); the labels in labels.sqlite are not touched by that") from None
+
+    def write(self, folder: Path) -> None:
+        """Write it, whole or not at all."""
+        values = {
+            "version": tomotutor.__version__,
+            "classes": list(self.classes),
+            "source": self.source.to_dict(),
+            "recipe": self.recipe.to_dict(),
+        }
+        with new_file(folder / NAME) as path:
+            path.write_text(tomli_w.dumps(values))
+
+    def with_recipe(self, recipe: Recipe) -> SessionFile:
+        """Return a copy with other settings."""
+        return dataclasses.replace(self, recipe=recipe)
+
+    def source_in(self, folder: Path) -> Source:
+        """Return the source with the session's own copies of the lists."""
+        if self.source.kind != "particles":
+            return self.source
+        tomograms = str(folder / _LISTS["tomograms"]) if self.source.tomograms else ""
+        return self.source.replace(path=str(folder / _LISTS["path"]), tomograms=tomograms)
+
+
+def check_classes(names: Sequence[str], *, junk: bool = True) -> tuple[str, ...]:
+    """Return the classes of a session: as given, `junk` last unless it is refused.
+
+    Raises
+    ------
+    TomoTutorError
+        A name is empty, doubled or could not be part of a file name, or there are fewer than two classes.
+    """
+    cleaned = [name.strip() for name in names]
+    for name in cleaned:
+        if not re.fullmatch(r"[\w.+()-][\w.+() -]*", name) or name.startswith(".") or len(name) > 60:
+            raise TomoTutorError(f"class {name!r} is no usable name; expected up to 60 letters, digits, '_', '-', '+' and '.'")
+    if len(set(map(str.lower, cleaned))) < len(cleaned):
+        raise TomoTutorError(f"classes {', '.join(cleaned)}: a name is there twice; expected each once")
+    if junk:
+        cleaned = [name for name in cleaned if name.lower() != JUNK] + [JUNK]
+    if len(cleaned) < 2:
+        raise TomoTutorError(f"classes: found only {', '.join(cleaned) or 'none'}; expected two at least (junk, if not refused, is one)")
+    return tuple(cleaned)
+
+
+@dataclass(frozen=True)
+class Created:
+    """What a new session holds: items, boxes that leave their tomogram, exact duplicates."""
+
+    items: int
+    padded: int
+    outside: int
+    duplicates: int
+
+
+def create_session(
+    folder: Path,
+    source: Source,
+    classes: Sequence[str],
+    *,
+    junk: bool = True,
+    recipe: str = "app",
+    settings: dict[str, str] | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Created:
+    """Make a session folder; every item is read once, so that broken input is found now.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist, or be empty.
+    source : Source
+        The input; relative paths are resolved against the working folder.
+    classes : sequence of str
+        Class names.
+    junk : bool
+        Add the class `junk`.
+    recipe : str
+        Name of a preset.
+    settings : dict of str to str
+        Settings to change in it.
+    report : callable
+        Called with items read and items in all.
+
+    Raises
+    ------
+    TomoTutorError
+        Anything is wrong with the input; no folder is left behind.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TomoTutorError(f"{folder}: exists already and is not empty; choose another name for the session")
+    names = check_classes(classes, junk=junk)
+    original = source.file.resolve()
+    source = source.replace(
+        path=str(original),
+        tomograms=str(Path(source.tomograms).resolve()) if source.tomograms else "",
+        tomogram_dir=str(Path(source.tomogram_dir).resolve()) if source.tomogram_dir else "",
+        root=str(original.parent) if source.kind == "particles" else "",
+    )
+    pool = open_pool(source)
+    source = with_statistics(source, pool)
+    pool = open_pool(source)
+    twin_N = find_twins(pool, report)
+    chosen = preset(recipe, pool.ndim).with_settings(settings or {})
+    if folder.exists():
+        folder.rmdir()
+    with new_folder(folder) as partial:
+        if source.kind == "particles":
+            for field, name in _LISTS.items():
+                if getattr(source, field):
+                    shutil.copyfile(getattr(source, field), partial / name)
+        SessionFile(names, source, chosen).write(partial)
+        SessionStore.create(partial, pool.ids, twin_N)
+    padded = int(pool.padded_N.sum()) if len(pool.padded_N) else 0
+    outside = 0
+    if padded:
+        outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
+    duplicates = int((twin_N != np.arange(len(pool))).sum())
+    return Created(len(pool), padded, outside, duplicates)

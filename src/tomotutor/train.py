@@ -1,0 +1,224 @@
+"""fit() trains teacher and student together; predict() runs them over a pool. Both report progress, and stop where a report raises."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tomotutor.augment import augment
+from tomotutor.compute import Compute
+from tomotutor.errors import TomoTutorError, TrainingDivergedError
+from tomotutor.models import Pair, ResNet
+from tomotutor.progress import Progress, Report, ignore
+from tomotutor.recipe import Recipe
+from tomotutor.strategies import Scores
+from tomotutor.transfer import TRANSFER_LOSSES
+
+
+def number_of_steps(recipe: Recipe, items: int, *, warm: bool) -> int:
+    """Return the mini-batches of one training: whole epochs, or the recipe's fixed number (half of it when warm)."""
+    if recipe.epochs:
+        return max(1, math.ceil(recipe.epochs * items / recipe.batch_size))
+    return max(1, recipe.steps // 2) if warm else recipe.steps
+
+
+def batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield `steps` index tensors from an endless run of random permutations, so that every item is seen equally often."""
+    waiting = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(waiting) < batch_size:
+            waiting = torch.cat((waiting, torch.randperm(items, generator=generator)))
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]
+
+
+def _optimizer(net: nn.Module, recipe: Recipe, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "adam":
+        optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    if recipe.schedule == "one_cycle":
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, cycle_momentum=False)
+    milestone = max(1, round(steps * recipe.decay_at))
+    return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, [milestone], gamma=0.1)
+
+
+def fit(
+    pair: Pair,
+    x_NC: np.ndarray,
+    y_N: np.ndarray,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    seed: int,
+    warm: bool = False,
+    with_student: bool = True,
+    report: Report = ignore,
+) -> None:
+    """Train teacher and student together, in place.
+
+    One mini-batch and one augmentation serve both. The teacher sees only its cross-entropy; the student adds
+    λ times the attention transfer from the teacher's detached maps (arXiv 2509.15805, section III).
+
+    Parameters
+    ----------
+    pair : Pair
+        The networks.
+    x_NC : ndarray
+        (N, C, ...spatial) float32 items.
+    y_N : ndarray
+        (N,) class numbers from 0.
+    recipe, compute
+        Settings, and where to run.
+    seed : int
+        Seeds data order and augmentation.
+    warm : bool
+        Whether the pair comes from an earlier round (a step-counted recipe then trains half as long).
+    with_student : bool
+        False trains the teacher alone; its gradients are bit-identical either way.
+    report : callable
+        Called after each mini-batch; what it raises (a cancellation) ends the training.
+
+    Raises
+    ------
+    TrainingDivergedError
+        The loss is not finite.
+    """
+    compute.apply_threads()
+    steps = number_of_steps(recipe, len(x_NC), warm=warm)
+    nets = [pair.teacher, pair.student] if with_student else [pair.teacher]
+    optimizers = []
+    for net in nets:
+        compute.prepare(net)
+        net.train()
+        optimizers.append(_optimizer(net, recipe, steps))
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N).long()
+    pieces = 1
+    epochs = max(1, math.ceil(steps * recipe.batch_size / len(x)))
+    start = time.perf_counter()
+    for step, index in enumerate(batches(len(x), recipe.batch_size, steps, generator), start=1):
+        x_batch = augment(x[index], recipe.augmentation, generator)
+        pieces, loss = _step_in_memory(pair, nets, x_batch, y[index], recipe, compute, pieces)
+        if not math.isfinite(loss):
+            raise TrainingDivergedError(
+                f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
+                f"Lower the learning rate (now {recipe.learning_rate:g}) or look for broken items among the labeled ones"
+            )
+        for optimizer, scheduler in optimizers:
+            optimizer.step()
+            scheduler.step()
+        eta_s = (time.perf_counter() - start) / step * (steps - step)
+        epoch = min(epochs, 1 + (step * recipe.batch_size - 1) // len(x))
+        report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
+
+
+def _step_in_memory(
+    pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int
+) -> tuple[int, float]:
+    """Accumulate the gradients of one mini-batch; where device memory ends, split the batch further and start it again."""
+    while True:
+        for net in nets:
+            net.zero_grad(set_to_none=True)
+        try:
+            return pieces, _accumulate(pair, nets, x, y, recipe, compute, pieces)
+        except torch.OutOfMemoryError:
+            if pieces * 4 > len(x):  # batch norm needs two items in a piece
+                raise TomoTutorError(
+                    f"training: {compute.device} has too little free memory even for a few items at a time; "
+                    "close other programs that use it, or choose a smaller width"
+                ) from None
+            pieces *= 2
+        if compute.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _accumulate(pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> float:
+    transfer = TRANSFER_LOSSES[recipe.at_form]
+    total = 0.0
+    for x_piece, y_piece in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
+        share = len(x_piece) / len(x)
+        x_piece, y_piece = compute.put(x_piece), y_piece.to(compute.device)
+        with compute.autocast():
+            teacher = pair.teacher(x_piece)
+        loss = cross_entropy(teacher.logits, y_piece)
+        (loss * share).backward()
+        total += float(loss.detach()) * share
+        if pair.student in nets:
+            with compute.autocast():
+                student = pair.student(x_piece)
+            student_loss = cross_entropy(student.logits, y_piece)
+            if recipe.transfer_weight:
+                student_loss = student_loss + recipe.transfer_weight * transfer(student.modules, teacher.modules)
+            (student_loss * share).backward()
+            if not math.isfinite(float(student_loss.detach())):
+                return math.nan
+    return total
+
+
+def predict(
+    nets: dict[str, ResNet],
+    read: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,
+    compute: Compute,
+    *,
+    batch_size: int = 64,
+    report: Report = ignore,
+) -> dict[str, Scores]:
+    """Run networks over items in eval mode, without augmentation, at temperature 1.
+
+    Parameters
+    ----------
+    nets : dict of str to ResNet
+        Networks by name; each batch is read once for all.
+    read : callable
+        `pool.read`: row numbers to (N, C, ...spatial) float32.
+    rows : ndarray
+        Rows to score, in this order.
+    compute, batch_size, report
+        As in `fit`; the batch is halved where device memory ends.
+
+    Returns
+    -------
+    dict of str to Scores
+        One per network, in the order of `rows`.
+    """
+    compute.apply_threads()
+    for net in nets.values():
+        compute.prepare(net)
+        net.eval()
+    logits: dict[str, list[Tensor]] = {name: [] for name in nets}
+    embeddings: dict[str, list[Tensor]] = {name: [] for name in nets}
+    start, done = time.perf_counter(), 0
+    while done < len(rows):
+        index = rows[done : done + batch_size]
+        try:
+            with torch.inference_mode(), compute.autocast():
+                x = compute.put(torch.from_numpy(read(index)))
+                outputs = {name: net(x) for name, net in nets.items()}
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise TomoTutorError(f"scoring: {compute.device} has too little free memory for one item") from None
+            batch_size = max(1, batch_size // 2)
+            continue
+        for name, output in outputs.items():
+            logits[name].append(output.logits.double().cpu())
+            embeddings[name].append(output.embedding.cpu())
+        done += len(index)
+        report(Progress("score", done, len(rows), eta_s=(time.perf_counter() - start) / done * (len(rows) - done)))
+    scores = {}
+    for name, net in nets.items():
+        if logits[name]:
+            log_probs = torch.log_softmax(torch.cat(logits[name]), 1).numpy()
+            embedding = torch.cat(embeddings[name]).numpy()
+        else:
+            log_probs, embedding = np.zeros((0, net.fc.out_features)), np.zeros((0, net.fc.in_features), np.float32)
+        scores[name] = Scores(log_probs, embedding)
+    return scores

@@ -1,0 +1,97 @@
+import json
+import logging
+
+import pytest
+import torch
+
+from tomotutor import compute as computing
+from tomotutor.compute import Compute, choose, gradient_error, gradients, remembered
+from tomotutor.models import build_pair
+
+SHAPE = (1, 16, 16, 16)
+
+
+def teacher():
+    return build_pair("resnet18", ndim=3, channels=1, edge=16, classes=4, width=0.25, seed=0).teacher
+
+
+class WrongBackward(torch.autograd.Function):
+    """Right forward, wrong gradient: what torch 2.13 does to bfloat16 3D convolutions on 2³ maps."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 3.0 + 1.0
+
+
+def broken_when_channels_last():
+    net = teacher()
+    last = net.stages[3]
+    last.register_forward_hook(
+        lambda module, args, output: WrongBackward.apply(output) if module[0].conv1.weight.is_contiguous(memory_format=torch.channels_last_3d) else output
+    )
+    return net
+
+
+def test_a_path_with_wrong_gradients_is_refused_and_logged(caplog):
+    wrong = Compute("cpu", "float32", True, 0, 1)
+    with caplog.at_level(logging.WARNING):
+        chosen = choose(broken_when_channels_last, SHAPE, device="cpu", threads=1, paths=[wrong], batch=4)
+    assert chosen == Compute("cpu", "float32", False, 0, 1)
+    assert "% off float32" in caplog.text
+    assert "falling back" in caplog.text
+
+
+def test_a_path_that_does_not_run_is_passed_over(caplog):
+    with caplog.at_level(logging.WARNING):
+        chosen = choose(teacher, SHAPE, device="cpu", threads=1, paths=[Compute("meta", "float32", False, 0, 1)], batch=4)
+    assert chosen.device == "cpu"
+    assert "does not run here" in caplog.text
+
+
+def test_the_choice_on_this_machine_has_right_gradients():
+    chosen = choose(teacher, SHAPE, batch=4)
+    torch.manual_seed(1)
+    x = torch.randn(4, *SHAPE)
+    expected = gradients(teacher(), x, Compute(chosen.device))
+    assert gradient_error(gradients(teacher(), x, chosen), expected) < computing.GRADIENT_TOLERANCE
+
+
+def test_small_maps_can_stay_in_float32():
+    """Under bfloat16 autocast, stages below the limit compute in float32 and the others do not."""
+    net, path = teacher(), Compute("cpu", "bfloat16", False, 4, 1)
+    path.prepare(net)
+    kinds = {}
+    for number, stage in enumerate(net.stages):
+        stage[0].conv1.register_forward_hook(lambda m, a, out, n=number: kinds.__setitem__(n, out.dtype))
+    with torch.inference_mode(), path.autocast():
+        net(torch.randn(2, *SHAPE))
+    assert kinds == {0: torch.bfloat16, 1: torch.bfloat16, 2: torch.float32, 3: torch.float32}  # maps 8, 4, 2, 1
+
+
+def test_gradient_error():
+    good = [torch.ones(10), torch.full((5,), 1e-9)]
+    assert gradient_error(good, good) == 0
+    assert gradient_error([torch.ones(10) * 1.1, good[1]], good) == pytest.approx(0.1, rel=1e-3)
+    assert gradient_error([good[0], good[1] * 2], good) < 1e-3  # noise around nothing
+    assert gradient_error([torch.full((10,), torch.nan), good[1]], good) == float("inf")
+    assert gradient_error([torch.full((10,), torch.inf), good[1]], good) == float("inf")
+
+
+def test_the_choice_is_measured_once_and_remembered(tmp_path):
+    path, calls = tmp_path / "compute.json", []
+
+    def measure():
+        calls.append(1)
+        return Compute("cpu", "float32", True, 0, 2)
+
+    assert remembered(path, "a", measure) == remembered(path, "a", measure)
+    assert len(calls) == 1
+    remembered(path, "b", measure)
+    assert set(json.loads(path.read_text())) == {"a", "b"}
+    path.write_text("{damaged")
+    assert remembered(path, "a", measure).channels_last
+    assert len(calls) == 3
