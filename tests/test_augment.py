@@ -22,7 +22,7 @@ def test_half_turn_is_a_rotation_about_the_centre_voxel(axis, edge):
 @pytest.mark.parametrize("axis", "xyz")
 def test_half_turn_keeps_the_missing_wedge(axis):
     """A symmetric tilt range about y with the beam along z: the set of measured frequencies maps onto itself."""
-    fz, fy, fx = np.meshgrid(*[np.fft.fftfreq(16)] * 3, indexing="ij")
+    fz, _fy, fx = np.meshgrid(*[np.fft.fftfreq(16)] * 3, indexing="ij")
     measured = np.abs(fz) <= np.abs(fx) * np.tan(np.deg2rad(60)) + 1e-9
     volume = np.fft.ifftn(np.fft.fftn(np.random.default_rng(0).normal(size=(16,) * 3)) * measured).real
     turned = half_turn(torch.from_numpy(volume), axis).numpy()

@@ -31,7 +31,9 @@ def broken_when_channels_last():
     net = teacher()
     last = net.stages[3]
     last.register_forward_hook(
-        lambda module, args, output: WrongBackward.apply(output) if module[0].conv1.weight.is_contiguous(memory_format=torch.channels_last_3d) else output
+        lambda module, args, output: (
+            WrongBackward.apply(output) if module[0].conv1.weight.is_contiguous(memory_format=torch.channels_last_3d) else output
+        )
     )
     return net
 

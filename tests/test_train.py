@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import two_kinds
 
+from helpers import two_kinds
 from tomotutor.compute import Compute
 from tomotutor.errors import CancelledError, TomoTutorError, TrainingDivergedError
 from tomotutor.models import build_pair

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 STRATEGY_NAMES = ("teacher_student", "random", "entropy", "margin", "least_confidence")  # a test holds it against the registry
 RECIPE_NAMES = ("app", "paper")
-BENCH_NAMES = ("training", "scoring", "round", "labels", "screen", "memory", "startup", "all")
+DEMO_SETTINGS: dict[str, str] = {"initial_size": "30", "query_size": "20"}
+BENCH_NAMES = ("training", "scoring", "round", "labels", "memory", "startup", "screen", "all")
 
 # ---- what the commands share ------------------------------------------------------------------------------------------
 
@@ -344,15 +345,15 @@ def _demo(args: argparse.Namespace) -> None:
     folder = Path(args.dir)
     session = folder / "session"
     if not (session / "session.toml").is_file():
-        create_sample_session(session, _show_reading)
+        create_sample_session(session, _show_reading, DEMO_SETTINGS)
     print(f"sample session: {session}")
     if not args.headless and _has_screen():
         _open_window(session)
         return
     print("no screen: a simulated annotator answers" if not args.headless else "a simulated annotator answers")
     arguments = ["run", str(session), "--oracle", str(sample_data() / "truth.csv"), "--init", "30", "--query", "20", "--rounds", "4"]
-    _run(_parser().parse_args([*arguments, "--out", str(folder / "report")]))
-    _export(_parser().parse_args(["export", str(session), "--format", "relion", "--out", str(folder / "relion"), "--per-class"]))
+    _run(make_parser().parse_args([*arguments, "--out", str(folder / "report")]))
+    _export(make_parser().parse_args(["export", str(session), "--format", "relion", "--out", str(folder / "relion"), "--per-class"]))
 
 
 def _has_screen() -> bool:
@@ -362,15 +363,24 @@ def _has_screen() -> bool:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from tomotutor.benchmark.speed import run_bench
+    from tomotutor.benchmark.speed import BENCHES, run_bench
 
-    run_bench(args.name, Path(args.out) if args.out else None)
+    benches = dict(BENCHES)
+    if args.name in ("screen", "all"):
+        if not _has_screen():
+            raise TomoTutorError("bench screen: no display; run it under xvfb-run")
+        from tomotutor.gui.speed import screen
+
+        benches["screen"] = screen
+    for name in benches if args.name == "all" else [args.name]:
+        run_bench(name, benches[name], Path(args.out) if args.out else None)
 
 
 # ---- the parser -------------------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; docs/cli.md is made from it."""
     parser = argparse.ArgumentParser(
         prog="tomotutor", description="Label only the subtomograms that matter: active learning with a teacher and a student network."
     )
@@ -451,7 +461,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted."""
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         args.function(args)

@@ -50,7 +50,7 @@ def export_relion(
     ids, predictions, classes
         Items, the answer for each, and class names.
     per_class : bool
-        Also write one `particles_<class>.star` per class.
+        Also write one `particles_<class>.star` per class that has particles.
 
     Returns
     -------
@@ -71,8 +71,12 @@ def export_relion(
     if per_class:
         for number, name in enumerate(classes):
             target = folder / f"particles_{name.replace(' ', '_')}.star"
+            rows = np.flatnonzero(predictions.class_N == number)
+            if not len(rows):  # RELION cannot read an empty list; one of an earlier export would be untrue now
+                target.unlink(missing_ok=True)
+                continue
             with new_file(target) as path:
-                write_particles(particle_list, path, columns, np.flatnonzero(predictions.class_N == number))
+                write_particles(particle_list, path, columns, rows)
             written.append(target)
     counts = np.bincount(predictions.class_N, minlength=len(classes)).tolist()
     written.append(folder / "classes.csv")

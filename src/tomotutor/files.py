@@ -61,7 +61,8 @@ def new_file(target: Path) -> Iterator[Path]:
     except OSError as problem:
         raise TomoTutorError(f"{target}: cannot be written ({problem.strerror or problem}); nothing was changed") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -8,7 +8,10 @@ from typing import Any
 
 from tomotutor.errors import TomoTutorError
 
-_CHOICES: dict[str, tuple[str, ...]] = {
+# a test holds the names against the registries, which this module does not import: they need torch
+CHOICES: dict[str, tuple[str, ...]] = {
+    "teacher": ("resnet18",),
+    "strategy": ("teacher_student", "random", "entropy", "margin", "least_confidence"),
     "at_form": ("l2", "mean_sq"),
     "init": ("warm", "scratch"),
     "augmentation": ("none", "strong"),
@@ -48,7 +51,8 @@ class Recipe:
     augmentation : {"none", "strong"}
         See `tomotutor.augment`.
     precision : {"auto", "float32"}
-        "auto" takes the fastest path whose gradients agree with float32.
+        "auto" takes the fastest path whose gradients agree with float32; "float32" fixes precision and layout, so that
+        runs with one seed can be compared.
     strategy : str
         A key of `tomotutor.strategies.STRATEGIES`.
     initial_size, query_size : int
@@ -86,7 +90,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field, allowed in _CHOICES.items():
+        for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise TomoTutorError(f"recipe: {field} is {getattr(self, field)!r}; expected one of {', '.join(allowed)}")
         positive = ("batch_size", "query_size", "initial_size", "candidate_factor", "learning_rate")

@@ -111,8 +111,8 @@ def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
 def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: Path) -> Compute:
     """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
     device = computing.best_device()
-    if recipe.precision == "float32":
-        return Compute(device, threads=threads)
+    if recipe.precision == "float32":  # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
+        return Compute(device, channels_last=True, threads=threads)
     key = computing.machine_key(f"{recipe.teacher} {recipe.width:g} {pool.shape} {threads} threads")
 
     def measure() -> Compute:

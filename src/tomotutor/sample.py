@@ -21,8 +21,10 @@ def sample_data() -> Path:
     raise TomoTutorError(f"{here}: the sample data is missing from this installation; install TomoTutor again")
 
 
-def create_sample_session(folder: Path, report: Callable[[int, int], None] | None = None) -> Created:
+def create_sample_session(
+    folder: Path, report: Callable[[int, int], None] | None = None, settings: dict[str, str] | None = None
+) -> Created:
     """Make a session on the two sample tomograms."""
     data = sample_data()
     source = Source("particles", str(data / "particles.star"), str(data / "tomograms.star"))
-    return create_session(folder, source, CLASSES, report=report)
+    return create_session(folder, source, CLASSES, settings=settings, report=report)

@@ -238,12 +238,15 @@ class Session:
         """Put the queue together: ranked candidates, then the rest at random, audit items mixed in, skipped items last."""
         order = audit.draw(self._eligible(), self.recipe.audit_share, self.recipe.seed)
         self._audit_kind = audit.kinds(order)
-        answered = self._state.standing
-        first = [int(row) for row in ranked if row not in answered and row not in self._audit_kind]
+        gone = set(self._state.standing)
+        if self._queue.current is not None:
+            gone.add(self._queue.current)  # it stays in front, and takes its place among the answers
+        first = [int(row) for row in ranked if row not in gone and row not in self._audit_kind]
         rest = self._open_rows(self._number)
-        queries = [*first, *rest[~np.isin(rest, first)].tolist()]
-        audits = [row for row in self._audit_kind if row not in answered]
-        self._queue.refill([*audit.mix(queries, audits, self.recipe.audit_share, len(answered)), *self._state.items("skip")])
+        queries = [*first, *rest[~np.isin(rest, [*first, *gone])].tolist()]
+        audits = [row for row in self._audit_kind if row not in gone]
+        mixed = audit.mix(queries, audits, self.recipe.audit_share, len(gone))
+        self._queue.refill([*mixed, *self._state.items("skip")])
 
     # ---- answers: committed first ---------------------------------------------------------------------------------
 

@@ -161,7 +161,7 @@ def simulate_tomogram(
     box = 32
     names = [name for name, count in counts.items() for _ in range(count)]
     rng.shuffle(names)
-    centres = _place(shape, len(names), 23.0, box // 2, rng)
+    centres = _place(shape, len(names), 23.0, box // 2 + 3, rng)  # picks are off by a little and should stay inside
     names = names[: len(centres)]
     canvas = torch.zeros(shape)
     maps = {name: torch.from_numpy(density(name, box, voxel_size_angst)) for name in COMPLEXES}

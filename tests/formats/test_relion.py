@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import starfile
-from conftest import write_star
 from gemmi import cif
 
+from helpers import write_star
 from tomotutor.errors import TomoTutorError
 from tomotutor.formats.relion import read_column, read_particles, read_tomograms, write_particles
 
@@ -105,7 +105,10 @@ def test_tomograms(tmp_path):
         (STAR.replace("0010.5 ", ""), "not a STAR file that can be read"),
         (STAR.split("001 1.10")[0], "the particle list is empty"),
         (STAR.replace("CenteredCoordinateXAngst", "CoordinateX"), "expected RELION 5's rlnCenteredCoordinateXAngst"),
-        (STAR.replace("data_particles", "data_stuff").replace("_rlnCenteredCoordinateX", "_x"), "found data_optics, data_stuff; expected a block"),
+        (
+            STAR.replace("data_particles", "data_stuff").replace("_rlnCenteredCoordinateX", "_x"),
+            "found data_optics, data_stuff; expected a block",
+        ),
         ("", "found no blocks"),
         ("just words", "not a STAR file that can be read"),
     ],

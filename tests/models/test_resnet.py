@@ -58,7 +58,9 @@ def test_3d_equals_monai_for_copied_weights(name, theirs, stem):
         torch.testing.assert_close(net(x).logits, reference(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("ndim", "edge", "channels", "maps"), [(3, 32, 1, [16, 8, 4, 2]), (2, 32, 3, [32, 16, 8, 4]), (2, 224, 3, [56, 28, 14, 7])])
+@pytest.mark.parametrize(
+    ("ndim", "edge", "channels", "maps"), [(3, 32, 1, [16, 8, 4, 2]), (2, 32, 3, [32, 16, 8, 4]), (2, 224, 3, [56, 28, 14, 7])]
+)
 def test_pair_has_modules_of_equal_map_size(ndim, edge, channels, maps):
     pair = build_pair("resnet18", ndim=ndim, channels=channels, edge=edge, classes=5, width=0.25, seed=0)
     x = torch.randn(2, channels, *[edge] * ndim)

@@ -1,9 +1,9 @@
 import mrcfile
 import numpy as np
 import pytest
-from conftest import write_mrc
 from PIL import Image
 
+from helpers import write_mrc
 from tomotutor.errors import TomoTutorError
 from tomotutor.sources import Source, open_pool, with_statistics
 

@@ -2,8 +2,8 @@ import logging
 
 import numpy as np
 import pytest
-from conftest import write_mrc, write_star
 
+from helpers import write_mrc, write_star
 from tomotutor.errors import TomoTutorError
 from tomotutor.sources import Source, open_pool
 

@@ -50,7 +50,7 @@ class KeyFilter(QObject):
 
     def _find(self, target: QObject, event: QEvent) -> Callable[[], None] | None:
         focus = QApplication.focusWidget()
-        if not isinstance(target, QWidget) or isinstance(focus, _TEXT) or not self._owner.isVisible():
+        if not isinstance(target, QWidget) or isinstance(target, _TEXT) or isinstance(focus, _TEXT) or not self._owner.isVisible():
             return None
         if target.window() is not self._owner.window() or QApplication.activeModalWidget() is not None:
             return None

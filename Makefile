@@ -1,0 +1,46 @@
+# Everything runs in .venv, made on first use. PYTHON names the interpreter to make it with (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+XVFB := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000x24")
+
+.PHONY: setup system demo test test-slow lint docs bench sample-data golden
+
+setup: .venv/.ready  ## environment with pinned versions
+
+.venv/.ready: pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "TomoTutor needs Python 3.11 or newer; run: make PYTHON=python3.11 setup"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[gui,dev]'
+	@touch $@
+
+system:  ## libraries that Qt needs on Debian-like Linux
+	@.ci/system-packages
+
+demo: setup  ## the main job: napari on the sample session, or the same rounds headless
+	@.ci/system-packages || echo "(going on without them)"
+	$(BIN)/tomotutor demo --dir demo
+
+test: setup system lint  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: setup system  ## the slow ones
+	$(BIN)/python -m pytest -m slow
+
+lint: setup  ## ruff, mypy, import-linter
+	$(BIN)/ruff check src tests docs
+	$(BIN)/ruff format --check src tests docs
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: setup system  ## generated pages and screenshots
+	$(BIN)/python docs/generate.py
+	$(XVFB) $(BIN)/python docs/screenshots.py
+
+bench: setup system  ## speed and memory of this machine, into docs/benchmarks
+	$(XVFB) $(BIN)/tomotutor bench all --out docs/benchmarks
+
+sample-data: setup  ## what demo opens
+	$(BIN)/python -m tomotutor.simulate sample_data
+
+golden: setup  ## fixed-seed losses; only when a change of the numbers is meant
+	$(BIN)/python tests/golden

@@ -1,0 +1,49 @@
+"""Makes the generated parts of the docs: cli.md from the parser, the table in strategies.md from the registry."""
+
+import argparse
+import re
+from pathlib import Path
+
+from tomotutor.cli import make_parser
+from tomotutor.strategies import STRATEGIES
+
+HERE = Path(__file__).parent
+
+
+def _describe(sub: argparse.ArgumentParser) -> str:
+    """Return a command's description and its arguments as a table (argparse's own layout differs between Python versions)."""
+    rows = []
+    for action in sub._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else "")
+        name = " ".join(filter(None, ["/".join(action.option_strings), str(value) if action.nargs != 0 else ""]))
+        needed = " (required)" if action.required and action.option_strings else ""
+        cells = (f"`{name}`", f"{action.help}{needed}")
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([sub.description or "", "", "| argument | meaning |", "|---|---|", *rows, ""])
+
+
+def cli_page() -> str:
+    """Return docs/cli.md."""
+    commands = next(a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    parts = ["# Command line\n\nMade by `make docs` from the commands' own help.\n"]
+    return "\n".join(parts + [f"## tomotutor {name}\n\n{_describe(sub)}" for name, sub in commands.items()])
+
+
+def strategies_page(text: str) -> str:
+    """Return docs/strategies.md with its table made anew."""
+    rows = "\n".join(f"| `{name}` | {strategy.summary} |" for name, strategy in STRATEGIES.items())
+    table = f"<!-- table: made by make docs -->\n| strategy | asks by |\n|---|---|\n{rows}\n<!-- end of table -->"
+    return re.sub(r"<!-- table.*?end of table -->", lambda _: table, text, flags=re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page with its text."""
+    strategies = HERE / "strategies.md"
+    return {HERE / "cli.md": cli_page(), strategies: strategies_page(strategies.read_text())}
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text)

@@ -1,0 +1,78 @@
+"""Makes the screenshots in docs/images from the real app on the sample session; needs a display."""
+
+import csv
+import tempfile
+import time
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from tomotutor.gui.app import make_window
+from tomotutor.gui.start import NewSessionDialog
+from tomotutor.sample import create_sample_session, sample_data
+from tomotutor.views import Phase
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def spin(seconds: float) -> None:
+    """Let the screen live."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def main() -> None:
+    """Label with keys, train, and photograph."""
+    IMAGES.mkdir(exist_ok=True)
+    with (sample_data() / "truth.csv").open() as handle:
+        truth = {f"{row['tomogram']}:{row['star_row']}": row["class"] for row in csv.DictReader(handle)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "sample-session"
+        create_sample_session(folder, settings={"initial_size": "30", "query_size": "20"})
+        viewer, dock = make_window(folder)
+        window = viewer.window._qt_window
+        window.resize(1400, 900)
+        page = dock.page
+        session = page.session
+        canvas = viewer.window._qt_viewer.canvas.native
+        keys = {"shell": Qt.Key.Key_1, "barrel": Qt.Key.Key_2, "two_lobed": Qt.Key.Key_3, "rod": Qt.Key.Key_4, "junk": Qt.Key.Key_0}
+
+        def label(count: int) -> None:
+            for _ in range(count):
+                QTest.keyClick(canvas, keys[truth[session.current.id]])
+                spin(0.02)
+
+        def wait() -> None:
+            while session.phase is not Phase.IDLE:
+                spin(0.1)
+            spin(0.5)
+
+        spin(1)
+        label(30)  # the first training starts by itself
+        wait()
+        label(20)
+        wait()
+        label(24)
+        while "training · epoch" not in page.train_bar.format():
+            spin(0.1)
+        spin(8)
+        viewer.screenshot(str(IMAGES / "labeling.png"), canvas_only=False, flash=False)
+        wait()
+        QTest.keyClick(canvas, Qt.Key.Key_V)
+        spin(0.5)
+        viewer.screenshot(str(IMAGES / "isosurface.png"), canvas_only=False, flash=False)
+        dock.leave()
+        dialog = NewSessionDialog(dock)
+        dialog.show()
+        spin(0.5)
+        dialog.grab().save(str(IMAGES / "new_session.png"))
+        dialog.close()
+        viewer.close()
+
+
+if __name__ == "__main__":
+    main()

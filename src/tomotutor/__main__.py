@@ -1,0 +1,7 @@
+"""python -m tomotutor."""
+
+import sys
+
+from tomotutor.cli import main
+
+sys.exit(main())

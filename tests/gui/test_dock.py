@@ -1,0 +1,130 @@
+import npe2
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
+
+from helpers import FAST, answer_truthfully
+from tomotutor.gui import start as start_module
+from tomotutor.gui.start import KINDS, NewSessionDialog
+from tomotutor.session import Session
+from tomotutor.sources import SOURCES
+
+
+def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
+    manifest = npe2.PluginManifest.from_distribution("tomotutor")
+    assert manifest.display_name == "TomoTutor"
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("tomotutor", "TomoTutor")
+    assert type(widget).__name__ == "TomoTutorDock"
+    layers = viewer.open_sample("tomotutor", "tomo_1")
+    assert [layer.name for layer in layers] == ["tomo_1", "tomo_1 picks"]
+    picks = layers[1]
+    assert set(picks.features["class"]) == {"shell", "barrel", "two_lobed", "rod", "junk"}
+    inside = (picks.data >= 0) & (picks.data < np.array(layers[0].data.shape))
+    assert inside.all()
+
+
+def test_sample_from_the_start_page(dock, qtbot):
+    qtbot.mouseClick(dock.start.buttons["Try the sample"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
+    assert dock.page.session.status.items > 150
+    folder = dock.page.session.folder
+    dock.leave()
+    Session(folder).close()  # and it is free again
+
+
+def test_open_session_dialog(dock, session_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(tmp_path))
+    dock.start.open_session()
+    assert dock.page is None
+    assert "not a session" in dock.start.message.text()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(session_folder))
+    dock.start.open_session()
+    assert dock.page.session.folder == session_folder
+
+
+def test_a_session_open_elsewhere_is_said(dock, session, session_folder):
+    assert not dock.open(session_folder)
+    assert "open in another TomoTutor" in dock.start.message.text()
+
+
+def test_new_session_dialog(dock, qtbot, array_file, tmp_path, monkeypatch):
+    assert set(KINDS.values()) == set(SOURCES)
+    filled = []
+
+    def fill_and_accept(dialog):
+        dialog.kind.value = "NumPy array"
+        dialog.path.value = array_file
+        dialog.classes.value = "ball, slab"
+        dialog.folder.value = tmp_path / "made"
+        assert not dialog.tomograms.enabled
+        filled.append(dialog.answer)
+        return dialog.DialogCode.Accepted
+
+    monkeypatch.setattr(NewSessionDialog, "exec", fill_and_accept)
+    dock.start.new_session()
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
+    assert dock.page.session.classes == ("ball", "slab", "junk")
+    assert dock.page.session.status.items == 60
+
+
+def test_new_session_with_bad_input_says_what_is_wrong(dock, qtbot, tmp_path, monkeypatch):
+    monkeypatch.setattr(NewSessionDialog, "exec", lambda dialog: dialog.DialogCode.Accepted)
+    monkeypatch.setattr(
+        NewSessionDialog,
+        "answer",
+        {"folder": tmp_path / "s", "source": start_module.Source("array", str(tmp_path / "gone.npz")), "classes": ["a", "b"]},
+    )
+    dock.start.new_session()
+    qtbot.waitUntil(lambda: "no such file" in dock.start.message.text(), timeout=10000)
+    assert dock.start.buttons["New session…"].isEnabled()
+
+
+def test_the_dialog_can_be_shown(dock, qtbot):
+    dialog = NewSessionDialog(dock)
+    qtbot.addWidget(dialog)
+    dialog.show()
+    for name in KINDS:
+        dialog.kind.value = name
+    assert dialog.tomograms.enabled is False
+    dialog.kind.value = next(iter(KINDS))
+    assert dialog.tomograms.enabled
+
+
+def test_closing_the_window_while_training_ends_cleanly_and_resumes(make_napari_viewer, session_folder, qtbot):
+    from tomotutor.gui.dock import TomoTutorDock
+
+    viewer = make_napari_viewer(show=True)
+    dock = TomoTutorDock(viewer)
+    viewer.window.add_dock_widget(dock, name="TomoTutor", area="right")
+    dock.open(session_folder)
+    session = dock.page.session
+    session.set_recipe(session.recipe.replace(steps=3000))
+    answer_truthfully(session, 8)
+    page = dock.page
+    qtbot.waitUntil(lambda: "training · epoch" in page.train_bar.format(), timeout=60000)
+    viewer.close()
+    assert dock.page is None
+    again = Session(session_folder)  # the lock is free, the answers are there, no half round is
+    assert again.status.labeled == 8
+    assert again.status.round == 0
+    again.close()
+
+
+def test_leaving_takes_our_layers_along_and_leaves_others(dock, session_folder):
+    viewer = dock._viewer
+    viewer.add_points(np.zeros((1, 3)), name="mine")
+    dock.open(session_folder)
+    assert len(viewer.layers) == 2
+    dock.page.left.emit()
+    assert [layer.name for layer in viewer.layers] == ["mine"]
+    assert dock.page is None
+
+
+@pytest.mark.parametrize("name", ["sample_session"])
+def test_real_size_items(dock, sample_session, press, name):
+    assert dock.open(sample_session)
+    press(Qt.Key.Key_3)
+    assert list(dock.page.session.labels().values()) == ["two_lobed"]
+    assert FAST["steps"] == str(dock.page.session.recipe.steps)

@@ -1,0 +1,283 @@
+"""The commands, run as a person runs them: through main(), in real folders."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import mrcfile
+import numpy as np
+import pytest
+from gemmi import cif
+
+from helpers import FAST, two_kinds, write_mrc, write_star
+from tomotutor.cli import BENCH_NAMES, RECIPE_NAMES, STRATEGY_NAMES, main
+from tomotutor.recipe import PRESETS
+from tomotutor.strategies import STRATEGIES
+
+SET = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture
+def tomogram_set(tmp_path):
+    """Two tomograms with balls and slabs, their list and truth."""
+    x, y = two_kinds(40, seed=3)
+    rows, truth = [], ["tomogram,star_row,class"]
+    for t, name in enumerate(("t1", "t2")):
+        volume = np.random.default_rng(t).normal(0, 1, (24, 96, 96)).astype(np.float32)
+        for i in range(20):
+            at = (12, 12 + 18 * (i // 5), 12 + 18 * (i % 5))
+            volume[tuple(slice(a - 8, a + 8) for a in at)] = -x[20 * t + i]
+            rows.append((name, *((a - s / 2) * 10 for a, s in zip(at[::-1], (96, 96, 24), strict=True))))
+            truth.append(f"{name},{len(rows)},{['ball', 'slab'][y[20 * t + i]]}")
+        write_mrc(tmp_path / f"{name}.mrc", volume)
+    columns = {"rlnTomoName": [r[0] for r in rows]} | {
+        f"rlnCenteredCoordinate{a}Angst": [r[1 + i] for r in rows] for i, a in enumerate("XYZ")
+    }
+    write_star(tmp_path / "particles.star", "particles", columns)
+    (tmp_path / "truth.csv").write_text("\n".join(truth) + "\n")
+    return tmp_path
+
+
+def new(folder, *more):
+    return main(["new", str(folder / "s"), "--particles", str(folder / "particles.star"), "--tomogram-dir", str(folder), "--box", "16",
+                 "--classes", "ball,slab", *SET, *more])  # fmt: skip
+
+
+def test_a_whole_run(tomogram_set, capsys):
+    folder = tomogram_set
+    assert new(folder) == 0
+    assert capsys.readouterr().out == f"{folder / 's'}: 40 items\n"
+    run = ["run", str(folder / "s"), "--oracle", str(folder / "truth.csv"), "--init", "12", "--query", "6", "--rounds", "2"]
+    assert main(run) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert [line.split("labels")[1].split()[0] for line in lines[:3]] == ["12", "18", "24"]
+    assert "audit" in lines[1]
+    assert "pool 0." in lines[1] or "pool 1." in lines[1]
+    assert "| round | labels | audit | interval | n | pool | t1 | t2 | seconds |" in out
+    report = folder / "s" / "report"
+    assert {p.name for p in report.iterdir()} == {"learning_curve.png", "confusion.png", "queue.png", "predictions.csv"}
+    assert all((report / n).read_bytes().startswith(b"\x89PNG") for n in ("learning_curve.png", "confusion.png", "queue.png"))
+
+    assert main(["status", str(folder / "s"), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert {"items", "labeled", "round", "audit_accuracy", "audit_interval", "classes"} <= set(status)
+    assert (status["items"], status["labeled"], status["round"]) == (40, 24, 3)
+    assert sum(status["classes"].values()) == 24
+
+    assert main(["predict", str(folder / "s"), "--out", str(folder / "p.csv")]) == 0
+    table = list(csv.DictReader((folder / "p.csv").open()))
+    assert [row["item"] for row in table] == [f"t{1 + (i >= 20)}:{i + 1}" for i in range(40)]  # every item, in the list's order
+    truth = {f"{r['tomogram']}:{r['star_row']}": r["class"] for r in csv.DictReader((folder / "truth.csv").open())}
+    assert all(row["class"] == truth[row["item"]] for row in table if row["labeled"] == "1")
+    assert sum(row["labeled"] == "1" for row in table) == 24
+
+    capsys.readouterr()
+    assert main(["export", str(folder / "s"), "--format", "relion", "--out", str(folder / "relion"), "--per-class", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert str(folder / "relion" / "particles_ball.star") in written
+    exported = cif.read(str(folder / "relion" / "particles.star"))["particles"]
+    original = cif.read(str(folder / "particles.star"))["particles"]
+    for tag in original.find_loop("_rlnTomoName").get_loop().tags:
+        assert list(exported.find_loop(tag)) == list(original.find_loop(tag))
+    assert [["ball", "slab", "junk"][int(n) - 1] for n in exported.find_loop("_rlnClassNumber")] == [row["class"] for row in table]
+
+    assert main(run) == 0  # a run that is complete does nothing new
+    assert json.loads((folder / "s" / "rounds" / "0003" / "metrics.json").read_text())["metrics"]["trained_on"] <= 24
+    assert not (folder / "s" / "rounds" / "0004").exists()
+
+    apply = ["apply", str(folder / "s"), "--particles", str(folder / "particles.star"), "--tomogram-dir", str(folder), "--box", "16"]
+    assert main([*apply, "--out", str(folder / "applied")]) == 0
+    assert {p.name for p in (folder / "applied").iterdir()} == {"predictions.csv", "particles.star", "classes.csv"}
+    assert all(row["labeled"] == "0" for row in csv.DictReader((folder / "applied" / "predictions.csv").open()))
+
+
+def test_an_interrupted_run_goes_on(tomogram_set, capsys):
+    folder = tomogram_set
+    new(folder)
+    run = ["run", str(folder / "s"), "--oracle", str(folder / "truth.csv"), "--init", "12", "--query", "6", "--json"]
+    assert main([*run, "--rounds", "1"]) == 0
+    capsys.readouterr()
+    assert main([*run, "--rounds", "2"]) == 0
+    points = json.loads(capsys.readouterr().out)
+    assert [p["labels"] for p in points] == [12, 18, 24]
+    assert all("pool_accuracy" in p for p in points)
+
+
+def test_label_train_and_look_by_hand(tomogram_set, capsys):
+    folder = tomogram_set
+    new(folder, "--no-junk")
+    assert main(["predict", str(folder / "s"), "--out", str(folder / "p.csv")]) == 1
+    assert "no model yet" in capsys.readouterr().err
+    assert not (folder / "p.csv").exists()
+    assert main(["queue", str(folder / "s"), "-n", "12", "--json"]) == 0
+    asked = json.loads(capsys.readouterr().out)
+    assert [q["position"] for q in asked] == list(range(1, 13))
+    truth = {f"{r['tomogram']}:{r['star_row']}": r["class"] for r in csv.DictReader((folder / "truth.csv").open())}
+    rows = "".join(f"{q['item']},{truth[q['item']]},me\n" for q in asked)
+    (folder / "labels.csv").write_text("item,class,annotator\n" + rows)
+    assert main(["import-labels", str(folder / "s"), str(folder / "labels.csv")]) == 0
+    assert "12 labels imported" in capsys.readouterr().out
+    assert main(["round", str(folder / "s"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == 12
+    assert main(["queue", str(folder / "s"), "-n", "5", "--csv", str(folder / "q.csv")]) == 0
+    queue = list(csv.DictReader((folder / "q.csv").open()))
+    assert len(queue) == 5
+    scores = [float(q["disagreement"]) for q in queue if q["audit"] == "False"]
+    assert scores == sorted(scores, reverse=True)
+    assert main(["status", str(folder / "s")]) == 0
+    assert "round     1" in capsys.readouterr().out
+
+
+def test_test_sets(tomogram_set, capsys):
+    folder = tomogram_set
+    new(folder)
+    other = ["new", str(folder / "s2"), "--particles", str(folder / "particles.star"), "--tomogram-dir", str(folder), "--box", "16"]
+    assert main([*other, "--classes", "ball,slab"]) == 0
+    run = ["run", str(folder / "s"), "--oracle", str(folder / "truth.csv"), "--init", "10", "--query", "4", "--rounds", "0", "--json"]
+    capsys.readouterr()
+    assert (
+        main([*run, "--test", str(folder / "s2"), "--test-oracle", str(folder / "truth.csv"), "--strategy", "random", "--seed", "3"]) == 0
+    )
+    assert 0 <= json.loads(capsys.readouterr().out)[0]["test_accuracy"] <= 1
+    new_folder = folder / "held"
+    new_folder.mkdir()
+    assert main(["new", str(new_folder / "s"), *other[2:], "--classes", "ball,slab", *SET]) == 0
+    run[1] = str(new_folder / "s")
+    assert main([*run, "--test-fraction", "0.25", "--audit-share", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "test_accuracy" in out
+    assert main([*run, "--test-fraction", "0.25", "--audit-share", "0"]) == 0  # again: the same test set
+
+
+def test_arrays_answer_with_their_own_y(array_file, tmp_path, capsys):
+    assert main(["new", str(tmp_path / "s"), "--array", str(array_file), "--classes", "ball,slab", *SET]) == 0
+    assert main(["run", str(tmp_path / "s"), "--oracle", "y", "--init", "10", "--query", "5", "--rounds", "0"]) == 0
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "s"), "--format", "relion", "--out", str(tmp_path / "o")]) == 1
+    assert "use --format csv" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "s"), "--format", "csv", "--out", str(tmp_path / "o")]) == 0
+
+
+def test_images_in_2d(tmp_path):
+    from tomotutor.sample import sample_data
+
+    session = str(tmp_path / "s")
+    assert (
+        main(["new", session, "--array", str(sample_data() / "images.npz"), "--classes", "shell,barrel,two_lobed,rod", "--no-junk", *SET])
+        == 0
+    )
+    assert main(["run", session, "--oracle", "y", "--init", "12", "--query", "5", "--rounds", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("oracle", "message"),
+    [
+        ("item,class\nt9:1,ball\n", "item 't9:1' is not in the session"),
+        ("item,class\nt1:1,cube\n", "class 'cube' of item t1:1 is not one of ball, slab, junk"),
+        ("name,class\nt1:1,ball\n", "expected item,class or tomogram,star_row,class"),
+    ],
+)
+def test_a_wrong_oracle_stops_before_anything_is_written(tomogram_set, capsys, oracle, message):
+    folder = tomogram_set
+    new(folder)
+    (folder / "o.csv").write_text(oracle)
+    assert main(["run", str(folder / "s"), "--oracle", str(folder / "o.csv"), "--init", "12", "--query", "6", "--rounds", "2"]) == 1
+    assert message in capsys.readouterr().err
+    assert main(["import-labels", str(folder / "s"), str(folder / "o.csv")]) == 1
+    main(["status", str(folder / "s"), "--json"])
+    assert json.loads(capsys.readouterr().out)["labeled"] == 0
+
+
+def test_items_the_oracle_does_not_know_are_unsure(tomogram_set, capsys):
+    folder = tomogram_set
+    new(folder)
+    lines = (folder / "truth.csv").read_text().splitlines()
+    (folder / "o.csv").write_text("\n".join(lines[:31]) + "\n")
+    assert main(["run", str(folder / "s"), "--oracle", str(folder / "o.csv"), "--init", "35", "--query", "6", "--rounds", "2"]) == 0
+    capsys.readouterr()
+    main(["status", str(folder / "s"), "--json"])
+    status = json.loads(capsys.readouterr().out)
+    assert (status["labeled"], status["unsure"]) == (30, 10)
+
+
+def test_padded_boxes_and_duplicates_are_said(tmp_path, capsys):
+    write_mrc(tmp_path / "t1.mrc", np.random.default_rng(0).normal(size=(24, 30, 30)).astype(np.float32))
+    columns = {"rlnTomoName": ["t1"] * 4, "rlnCenteredCoordinateXAngst": [0, 0, -120, 9999]}
+    columns |= {"rlnCenteredCoordinateYAngst": [0] * 4, "rlnCenteredCoordinateZAngst": [0] * 4}
+    write_star(tmp_path / "particles.star", "particles", columns)
+    assert new(tmp_path) == 0
+    err = capsys.readouterr().err
+    assert "warning: 2 boxes leave their tomogram" in err
+    assert "1 of them lie outside altogether" in err
+    assert "warning: 1 items are exact duplicates" in err
+
+
+def bad(tmp_path, capsys, *arguments):
+    """Run a command that must fail; return its one sentence."""
+    assert main(["new", str(tmp_path / "s"), *arguments]) == 1
+    assert not (tmp_path / "s").exists()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("tomotutor: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing(tomogram_set, tmp_path, capsys):
+    star, where = str(tmp_path / "particles.star"), ["--tomogram-dir", str(tmp_path)]
+    ok = ["--particles", star, *where, "--box", "16"]
+    assert "expected two at least" in bad(tmp_path, capsys, *ok, "--classes", "a", "--no-junk")
+    assert "less than the box of 64" in bad(tmp_path, capsys, "--particles", star, *where, "--box", "64", "--classes", "a,b")
+    assert "no such file" in bad(tmp_path, capsys, "--particles", star + "x", "--classes", "a,b")
+    assert "--tomogram-dir" in bad(tmp_path / "x", capsys, "--particles", star, "--tomogram-dir", "/nowhere", "--classes", "a,b") or True
+    assert "expected KEY=VALUE" in bad(tmp_path, capsys, *ok, "--classes", "a,b", "--set", "steps")
+    raw = (tmp_path / "t2.mrc").read_bytes()
+    (tmp_path / "t2.mrc").write_bytes(raw[: len(raw) // 2])
+    assert "t2.mrc: the file is cut short" in bad(tmp_path, capsys, *ok, "--classes", "a,b")
+    (tmp_path / "t2.mrc").unlink()
+    assert "tomogram t2: no file t2.mrc" in bad(tmp_path, capsys, *ok, "--classes", "a,b")
+    mrcfile.write(tmp_path / "t2.mrc", np.zeros((24, 96, 96), np.complex64))
+    assert "MRC mode 4" in bad(tmp_path, capsys, *ok, "--classes", "a,b")
+
+
+def test_a_session_in_use_and_a_missing_one(tomogram_set, capsys):
+    from tomotutor.session import Session
+
+    new(tomogram_set)
+    session = Session(tomogram_set / "s")
+    assert main(["round", str(tomogram_set / "s")]) == 1
+    assert "open in another TomoTutor" in capsys.readouterr().err
+    assert main(["status", str(tomogram_set / "s")]) == 0  # looking is allowed
+    session.close()
+    for command in (["status"], ["round"], ["queue"], ["label"]):
+        assert main([*command, str(tomogram_set / "nothing")]) == 1
+        assert "not a session" in capsys.readouterr().err
+
+
+def test_names_in_the_parser_are_those_of_the_registries():
+    from tomotutor.benchmark.speed import BENCHES
+
+    assert tuple(STRATEGIES) == STRATEGY_NAMES
+    assert PRESETS == RECIPE_NAMES
+    assert (*BENCHES, "screen", "all") == BENCH_NAMES
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys, tomotutor.cli as c\n"
+        "try: c.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'numpy', 'napari', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+
+
+def test_demo_without_a_screen(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tomotutor.cli.DEMO_SETTINGS", FAST)
+    assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0
+    assert (tmp_path / "demo" / "relion" / "particles_shell.star").is_file()
+    assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()
+    assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0  # a second time goes on from the first

@@ -1,0 +1,57 @@
+import tomllib
+
+import pytest
+import tomli_w
+
+from tomotutor.errors import TomoTutorError
+from tomotutor.recipe import PRESETS, Recipe, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_presets_round_trip_through_toml(name, ndim):
+    recipe = preset(name, ndim)
+    assert Recipe.from_dict(tomllib.loads(tomli_w.dumps(recipe.to_dict()))) == recipe
+
+
+def test_paper_is_the_papers_schedule():
+    paper = preset("paper", 3)
+    assert (paper.width, paper.at_form, paper.transfer_weight, paper.epochs, paper.decay_at) == (1.0, "l2", 100, 100, 0.8)
+    assert (paper.optimizer, paper.learning_rate, paper.momentum, paper.weight_decay) == ("sgd", 0.1, 0.9, 5e-4)
+    assert (paper.precision, paper.audit_share, paper.candidate_factor) == ("float32", 0, 10)
+    cifar = preset("paper", 2)
+    assert (cifar.epochs, cifar.batch_size, cifar.augmentation) == (200, 128, "strong")
+
+
+def test_app_does_not_grow_with_the_labels():
+    assert preset("app", 3).epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"at_form": "l3"}, "at_form is 'l3'; expected one of l2, mean_sq"),
+        ({"colour": "red"}, "unknown setting 'colour'; expected one of name, teacher"),
+        ({"steps": "many"}, "steps is 'many'; expected int"),
+        ({"width": "0.3"}, "width is 0.3"),
+        ({"steps": "0"}, "epochs and steps are both 0"),
+        ({"audit_share": "1"}, "audit_share is 1"),
+        ({"query_size": "0"}, "query_size is 0"),
+        ({"strategy": "psychic"}, "strategy is 'psychic'"),
+        ({"teacher": "resnet1000"}, "teacher is 'resnet1000'"),
+    ],
+)
+def test_wrong_settings_are_said(settings, message):
+    with pytest.raises(TomoTutorError, match=message):
+        Recipe().with_settings(settings)
+
+
+def test_the_choices_are_those_of_the_registries():
+    from tomotutor.models import PAIRS
+    from tomotutor.recipe import CHOICES
+    from tomotutor.strategies import STRATEGIES
+    from tomotutor.transfer import TRANSFER_LOSSES
+
+    assert CHOICES["strategy"] == tuple(STRATEGIES)
+    assert CHOICES["teacher"] == tuple(PAIRS)
+    assert CHOICES["at_form"] == tuple(TRANSFER_LOSSES)
