@@ -404,9 +404,9 @@ class Session:
             report(progress)
             self._emit(self.progressed, progress)
 
-        compute = self._compute()
+        compute, recipe = self._compute(), self.recipe
         view = self._freeze()
-        point = self._adopt(view, run_round(view, self.recipe, compute, tell), compute)
+        point = self._adopt(view, run_round(view, recipe, compute, tell), recipe, compute)
         self._emit(self.queue_changed)
         self._emit(self.round_finished, point)
 
@@ -439,13 +439,13 @@ class Session:
                 weights=round_folder(self.folder, self._number) if self._number else None,
             )  # fmt: skip
 
-    def _adopt(self, view: RoundView, result: RoundResult, compute: Compute) -> CurvePoint:
+    def _adopt(self, view: RoundView, result: RoundResult, recipe: Recipe, compute: Compute) -> CurvePoint:
         """Put a round on disk, then in the database, then in use."""
         import torch
 
         metrics: dict[str, Any] = {"seconds": result.seconds, "trained_on": len(view.train_rows), "candidates": len(view.candidate_rows)}
         traces = {
-            "recipe": self.recipe.to_dict(), "compute": compute.describe(), "metrics": metrics,
+            "recipe": recipe.to_dict(), "compute": compute.describe(), "metrics": metrics,
             "versions": {"tomotutor": tomotutor.__version__, "torch": torch.__version__, "python": platform.python_version()},
         }  # fmt: skip
         write_round(self.folder, view.number, result, traces)

@@ -163,16 +163,20 @@ def test_mixed_voxel_sizes_are_refused(tmp_path):
         open_pool(Source("particles", str(star), root=str(tmp_path), tomogram_dir=str(tmp_path), box=16))
 
 
-def test_simulated_tomograms_show_their_complexes(data):
-    """Averaged at the read positions, GroEL (1MNF) is a bright body at the centre of its box, off by less than half a voxel."""
+@pytest.mark.parametrize(("name", "ring"), [("1MNF", 6), ("6Z6U", 5)])
+def test_simulated_tomograms_show_the_rings_of_their_complexes(data, name, ring):
+    """Averaged over random orientations, GroEL and a ferritin are hollow: a bright shell about the centre of the box.
+
+    The maps of that data set are centred on (size − 1)/2 of their boxes, half a voxel from ours; the phantom above has no such offset.
+    """
     folder = data / "tomograms"
     pool = open_pool(Source("particles", str(folder / "particles.star"), str(folder / "tomograms.star"), str(folder)))
     truth = [line.split(",")[2] for line in (folder / "truth.csv").read_text().split()[1:]]
-    rows = np.flatnonzero(np.array(truth) == "1MNF")
-    average = pool.read(rows).mean(0)[0]
-    weight = np.clip(average - 0.25 * average.max(), 0, None)
-    radius = np.linalg.norm(np.indices(average.shape) - 16, axis=0)
-    weight[radius > 10] = 0
-    centre = (np.indices(average.shape) * weight).sum((1, 2, 3)) / weight.sum()
-    np.testing.assert_allclose(centre, 16, atol=0.25)
-    assert average[radius < 8].mean() > 0.3 > abs(average[radius > 14].mean())
+    average = pool.read(np.flatnonzero(np.array(truth) == name)).mean(0)[0]
+    radius = np.linalg.norm(np.indices(average.shape) - 15.5, axis=0)
+    profile = [average[(radius >= r - 0.5) & (radius < r + 0.5)].mean() for r in range(1, 15)]
+    assert abs(int(np.argmax(profile)) + 1 - ring) <= 1
+    assert max(profile) > 0.3 > 0 > profile[1]
+    assert np.abs(profile[11:]).max() < 0.06
+    weight = np.where(radius < 9, np.clip(average - 0.25 * average.max(), 0, None), 0)
+    np.testing.assert_allclose((np.indices(average.shape) * weight).sum((1, 2, 3)) / weight.sum(), 15.5, atol=0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from typing import Any
 
@@ -68,10 +69,9 @@ class ItemCanvas:
         """Draw the item again, after a setting changed."""
         x_C = self._item
         is_surface = x_C is not None and x_C.ndim == 4 and self.rendering is Rendering.ISOSURFACE
-        if self._alive(self._volume):
-            self._volume.visible = x_C is not None and not is_surface  # type: ignore[union-attr]
-        if self._alive(self._surface):
-            self._surface.visible = is_surface  # type: ignore[union-attr]
+        for layer, visible in ((self._volume, x_C is not None and not is_surface), (self._surface, is_surface)):
+            if layer is not None and self._alive(layer) and layer.visible != visible:  # setting it costs a refresh, changed or not
+                layer.visible = visible
         if x_C is None:
             return
         if self._viewer.dims.ndisplay != x_C.ndim - 1:
@@ -93,13 +93,22 @@ class ItemCanvas:
             if x_C.ndim == 4:
                 options |= {"rendering": "attenuated_mip", "attenuation": 0.1}
             self._volume = self._viewer.add_image(shown, **options)
+            self._take_longer_steps()
             return
         layer = self._volume
         assert layer is not None
         layer.data = shown
         if not is_colour:
-            layer.contrast_limits_range = (float(shown.min()), float(max(shown.max(), limits[1])))
             layer.contrast_limits = limits
+
+    def _take_longer_steps(self) -> None:
+        """Follow each ray in steps of 1.5 voxels: a smoothed volume looks the same, and software OpenGL draws it in two thirds of the time.
+
+        napari has no public way to say so; where the private one changes, drawing is only slower.
+        """
+        with contextlib.suppress(AttributeError, KeyError):
+            canvas = self._viewer.window._qt_viewer.canvas
+            canvas.layer_to_visual[self._volume].node.relative_step_size = 1.5
 
     def _draw_surface(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
         if not self._alive(self._surface):
