@@ -16,9 +16,9 @@ from tomotutor.models import Pair, build_pair
 from tomotutor.pool import Pool
 from tomotutor.progress import Report, ignore
 from tomotutor.recipe import Recipe
-from tomotutor.round_files import PoolScores
 from tomotutor.strategies import STRATEGIES, Candidates, Scores, disagreement
 from tomotutor.train import fit, predict
+from tomotutor.views import PoolScores
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,10 @@ import numpy as np
 
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file, new_folder
+from tomotutor.views import PoolScores
 
 if TYPE_CHECKING:
-    from tomotutor.round import RoundResult
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,12 @@ class RoundScores:
     disagreement_N: np.ndarray
 
 
-@dataclass(frozen=True)
-class PoolScores:
-    """What the model of a round says of every item of the pool."""
-
-    teacher_probs_NC: np.ndarray
-    disagreement_N: np.ndarray
-
-
 def round_folder(session: Path, number: int) -> Path:
     """Return the folder of a round."""
     return session / "rounds" / f"{number:04d}"
 
 
-def write_round(session: Path, number: int, result: RoundResult, metrics: dict[str, Any]) -> None:
+def write_round(session: Path, number: int, networks: Mapping[str, nn.Module], scores: RoundScores, metrics: dict[str, Any]) -> None:
     """Write a round's folder; a leftover of a crash, never recorded in the database, is replaced."""
     from safetensors.torch import save_file
 
@@ -50,13 +45,9 @@ def write_round(session: Path, number: int, result: RoundResult, metrics: dict[s
     if folder.exists():
         shutil.rmtree(folder)
     with new_folder(folder) as partial:
-        for name, net in result.pair.parts().items():
+        for name, net in networks.items():
             save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, partial / f"{name}.safetensors")
-        np.savez(
-            partial / "scores.npz", queue_rows=result.queue_rows, rows=result.scored_rows,
-            teacher_probs=result.teacher_probs_NC.astype(np.float32), student_probs=result.student_probs_NC.astype(np.float32),
-            disagreement=result.disagreement_N,
-        )  # fmt: skip
+        np.savez(partial / "scores.npz", **dataclasses.asdict(scores))
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
 
 
@@ -70,17 +61,17 @@ def _load(path: Path, *keys: str) -> list[np.ndarray]:
 
 def read_scores(session: Path, number: int) -> RoundScores:
     """Read a round's scores."""
-    path = round_folder(session, number) / "scores.npz"
-    return RoundScores(*_load(path, "queue_rows", "rows", "teacher_probs", "student_probs", "disagreement"))
+    names = [field.name for field in dataclasses.fields(RoundScores)]
+    return RoundScores(*_load(round_folder(session, number) / "scores.npz", *names))
 
 
 def write_pool_scores(session: Path, number: int, scores: PoolScores) -> None:
     """Keep the scores of the whole pool with their round."""
     with new_file(round_folder(session, number) / "pool.npz") as path, path.open("wb") as handle:
-        np.savez(handle, teacher_probs=scores.teacher_probs_NC.astype(np.float32), disagreement=scores.disagreement_N)
+        np.savez(handle, **dataclasses.asdict(scores))
 
 
 def read_pool_scores(session: Path, number: int) -> PoolScores | None:
     """Return the kept scores of the whole pool, None if there are none."""
     path = round_folder(session, number) / "pool.npz"
-    return PoolScores(*_load(path, "teacher_probs", "disagreement")) if path.is_file() else None
+    return PoolScores(*_load(path, "teacher_probs_NC", "disagreement_N")) if path.is_file() else None

@@ -22,12 +22,12 @@ from tomotutor.labels import Entry, replay
 from tomotutor.pool import Pool
 from tomotutor.queue import Queue
 from tomotutor.recipe import Recipe
-from tomotutor.round_files import PoolScores, read_pool_scores, read_scores, round_folder, write_pool_scores, write_round
+from tomotutor.round_files import RoundScores, read_pool_scores, read_scores, round_folder, write_pool_scores, write_round
 from tomotutor.session_file import SessionFile
 from tomotutor.sources import open_pool
 from tomotutor.store import RoundRecord, SessionStore
 from tomotutor.trainer import Trainer
-from tomotutor.views import CurvePoint, ItemView, Phase, Predictions, Status
+from tomotutor.views import CurvePoint, ItemView, Phase, PoolScores, Predictions, Status
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a person should see the screen first
     from tomotutor.compute import Compute
@@ -448,7 +448,9 @@ class Session:
             "recipe": recipe.to_dict(), "compute": compute.describe(), "metrics": metrics,
             "versions": {"tomotutor": tomotutor.__version__, "torch": torch.__version__, "python": platform.python_version()},
         }  # fmt: skip
-        write_round(self.folder, view.number, result, traces)
+        probs = (result.teacher_probs_NC.astype(np.float32), result.student_probs_NC.astype(np.float32))
+        scores = RoundScores(result.queue_rows, result.scored_rows, *probs, result.disagreement_N)
+        write_round(self.folder, view.number, result.pair.parts(), scores, traces)
         with self._guard:
             best = result.teacher_probs_NC.argmax(1)
             predicted = {int(r): self.classes[b] for r, b in zip(result.scored_rows, best, strict=True) if int(r) in self._audit_kind}

@@ -100,3 +100,11 @@ class Predictions:
     confidence_N: np.ndarray
     disagreement_N: np.ndarray
     labeled_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class PoolScores:
+    """What the model of a round says of every item of the pool."""
+
+    teacher_probs_NC: np.ndarray
+    disagreement_N: np.ndarray
