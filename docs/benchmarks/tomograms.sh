@@ -27,6 +27,8 @@ run() { # NAME SEED "SETTINGS" INIT ROUNDS: one thread, so that two runs side by
 for seed in $seeds; do
     run teacher_student "$seed" "" 60 8
     run random "$seed" "--set strategy=random" 60 8
-    run teacher_student_l2 "$seed" "--set at_form=l2" 60 8
     run all_labels "$seed" "--set audit_share=0 --set steps=960" 780 0
+done
+for seed in $seeds; do
+    run teacher_student_l2 "$seed" "--set at_form=l2" 60 8
 done
