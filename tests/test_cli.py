@@ -11,9 +11,8 @@ import pytest
 from gemmi import cif
 
 from helpers import FAST, two_kinds, write_mrc, write_star
-from tomotutor.cli import BENCH_NAMES, RECIPE_NAMES, STRATEGY_NAMES, main
-from tomotutor.recipe import PRESETS
-from tomotutor.strategies import STRATEGIES
+from tomotutor.cli import main
+from tomotutor.cli.bench import BENCH_NAMES
 
 SET = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
 
@@ -256,11 +255,9 @@ def test_a_session_in_use_and_a_missing_one(tomogram_set, capsys):
         assert "not a session" in capsys.readouterr().err
 
 
-def test_names_in_the_parser_are_those_of_the_registries():
+def test_names_in_the_parser_are_those_of_the_registry():
     from tomotutor.benchmark.speed import BENCHES
 
-    assert tuple(STRATEGIES) == STRATEGY_NAMES
-    assert PRESETS == RECIPE_NAMES
     assert (*BENCHES, "screen", "all") == BENCH_NAMES
 
 
@@ -276,7 +273,7 @@ def test_help_needs_no_heavy_import():
 
 
 def test_demo_without_a_screen(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tomotutor.cli.DEMO_SETTINGS", FAST)
+    monkeypatch.setattr("tomotutor.cli.run.DEMO_SETTINGS", FAST)
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0
     assert (tmp_path / "demo" / "relion" / "particles_shell.star").is_file()
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()

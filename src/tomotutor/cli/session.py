@@ -1,0 +1,226 @@
+"""Commands on a session: make it, label, train, and take the answer out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tomotutor.cli.common import (
+    Commands,
+    add_command,
+    add_set_argument,
+    add_source_arguments,
+    describe_point,
+    open_window,
+    point_json,
+    print_json,
+    read_settings,
+    read_source,
+    show_progress,
+    show_reading,
+    split_names,
+)
+from tomotutor.recipe import PRESETS
+
+
+def _new(args: argparse.Namespace) -> None:
+    from tomotutor.session_file import create_session
+
+    made = create_session(
+        Path(args.session),
+        read_source(args),
+        split_names(args.classes),
+        junk=not args.no_junk,
+        recipe=args.recipe,
+        settings=read_settings(args.set),
+        report=show_reading,
+    )
+    print(f"{args.session}: {made.items} items")
+    if made.padded:
+        wholly = f", {made.outside} of them lie outside altogether: check voxel size and tomogram" if made.outside else ""
+        print(f"warning: {made.padded} boxes leave their tomogram; what is missing is filled with the mean{wholly}", file=sys.stderr)
+    if made.duplicates:
+        print(
+            f"warning: {made.duplicates} items are exact duplicates of others; each set is asked once and shares its label", file=sys.stderr
+        )
+
+
+def _label(args: argparse.Namespace) -> None:
+    from tomotutor.session_file import SessionFile
+
+    SessionFile.read(Path(args.session))  # a wrong folder should not cost a start of napari
+    open_window(Path(args.session))
+
+
+def _status(args: argparse.Namespace) -> None:
+    from tomotutor.session import Session
+
+    session = Session(args.session, write=False)
+    status = session.status
+    if args.json:
+        print_json({
+            "items": status.items, "labeled": status.labeled, "unsure": status.unsure, "skipped": status.skipped, "round": status.round,
+            "audit_accuracy": status.audit.accuracy, "audit_interval": status.audit.interval, "audit_n": status.audit.n,
+            "audit_skipped": status.audit.skipped, "classes": status.counts,
+            "padded": int(session.pool.padded_N.sum()) if len(session.pool.padded_N) else 0, "strategy": session.recipe.strategy,
+        })  # fmt: skip
+        return
+    print(f"items     {status.items}")
+    print(f"labeled   {status.labeled} ({', '.join(f'{name} {count}' for name, count in status.counts.items())})")
+    print(f"unsure    {status.unsure}, skipped {status.skipped}")
+    print(f"round     {status.round}; {status.since_round} of {status.due_at} labels towards the next")
+    print(f"accuracy  {status.audit.describe() if status.round else 'no model yet'}")
+
+
+def _queue(args: argparse.Namespace) -> None:
+    from tomotutor.session import Session
+
+    session = Session(args.session, write=False)
+    current = session.current
+    items = ([current] if current else []) + session.upcoming(args.n - 1)
+    rows: list[dict[str, Any]] = []
+    for position, item in enumerate(items, start=1):
+        best = max(range(len(item.teacher_probs)), key=item.teacher_probs.__getitem__) if item.teacher_probs else None
+        rows.append({
+            "position": position, "item": item.id, "disagreement": item.disagreement,
+            "predicted": None if best is None else session.classes[best], "audit": item.is_audit,
+        })  # fmt: skip
+    if args.csv:
+        import csv
+
+        from tomotutor.files import new_file
+
+        with new_file(Path(args.csv)) as path, path.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, ["position", "item", "disagreement", "predicted", "audit"], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+    elif args.json:
+        print_json(rows)
+    else:
+        for row in rows:
+            told = "audit item" if row["audit"] else "" if row["disagreement"] is None else f"{row['disagreement']:.4f} {row['predicted']}"
+            print(f"{row['position']:5d}  {row['item']:24s} {told}".rstrip())
+
+
+def _import_labels(args: argparse.Namespace) -> None:
+    from tomotutor.formats.label_csv import read_labels
+    from tomotutor.session import Session
+
+    labels = read_labels(Path(args.csv))
+    session = Session(args.session)
+    try:
+        count = session.import_labels([(row.item, row.label, row.annotator) for row in labels])
+    finally:
+        session.close()
+    print(f"{count} labels imported")
+
+
+def _round(args: argparse.Namespace) -> None:
+    from tomotutor.session import Session
+
+    session = Session(args.session)
+    try:
+        point = session.run_round(show_progress)
+    finally:
+        session.close()
+    if args.json:
+        print_json(point_json(point))
+    else:
+        print(describe_point(point))
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from tomotutor.export import write_predictions
+    from tomotutor.session import Session
+
+    session = Session(args.session)
+    try:
+        write_predictions(Path(args.out), session.pool.ids, session.predictions(show_progress), session.classes)
+    finally:
+        session.close()
+    print(f"{args.out}: {len(session.pool)} items")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from tomotutor.export import export_relion, write_predictions
+    from tomotutor.session import Session
+
+    session = Session(args.session)
+    try:
+        predictions, out = session.predictions(show_progress), Path(args.out)
+    finally:
+        session.close()
+    if args.format == "csv":
+        written = [out / "predictions.csv"]
+        write_predictions(written[0], session.pool.ids, predictions, session.classes)
+    else:
+        written = export_relion(out, session.particle_list, session.pool.ids, predictions, session.classes, per_class=args.per_class)
+    if args.json:
+        print_json([str(path) for path in written])
+    else:
+        print("\n".join(str(path) for path in written))
+
+
+def _apply(args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from tomotutor.export import export_relion, write_predictions
+    from tomotutor.session import Session, predictions_from
+    from tomotutor.sources import open_pool
+
+    source = read_source(args)
+    session = Session(args.session)
+    try:
+        source = source.replace(mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C))
+        pool = open_pool(source)
+        scores = session.score_pool(pool, show_progress)
+    finally:
+        session.close()
+    predictions, out = predictions_from(scores, np.full(len(pool), -1)), Path(args.out)
+    write_predictions(out / "predictions.csv", pool.ids, predictions, session.classes)
+    print(out / "predictions.csv")
+    if source.kind == "particles":
+        for path in export_relion(out, source.file, pool.ids, predictions, session.classes, per_class=args.per_class):
+            print(path)
+
+
+def add(commands: Commands) -> None:
+    """Add these commands."""
+    new = add_command(commands, "new", _new, "make a session on particles, volumes, arrays or images")
+    add_source_arguments(new)
+    new.add_argument("--classes", required=True, metavar="A,B,C", help="class names in their order; junk is added as the last one")
+    new.add_argument("--no-junk", action="store_true", help="add no class junk")
+    new.add_argument("--recipe", choices=PRESETS, default="app", help="settings to begin with (default app)")
+    add_set_argument(new)
+
+    add_command(commands, "label", _label, "label a session on screen, in napari")
+
+    status = add_command(commands, "status", _status, "tell where a session stands")
+    status.add_argument("--json", action="store_true", help="for programs")
+
+    queue = add_command(commands, "queue", _queue, "list the next items to ask")
+    queue.add_argument("-n", type=int, default=20, metavar="N", help="how many (default 20)")
+    queue.add_argument("--csv", metavar="FILE", help="write them to a CSV file")
+    queue.add_argument("--json", action="store_true", help="for programs")
+
+    imported = add_command(commands, "import-labels", _import_labels, "take labels over from a CSV file: all of them, or none")
+    imported.add_argument("csv", metavar="CSV", help="columns item,class[,annotator] or tomogram,star_row,class[,annotator]")
+
+    one = add_command(commands, "round", _round, "train on the labels so far and rank the pool anew")
+    one.add_argument("--json", action="store_true", help="for programs")
+
+    predict = add_command(commands, "predict", _predict, "write the answer for every item: labels kept, the rest predicted")
+    predict.add_argument("--out", required=True, metavar="CSV", help="columns item,class,confidence,disagreement,labeled")
+
+    export = add_command(commands, "export", _export, "write labels and predictions for other programs")
+    export.add_argument("--format", required=True, choices=("relion", "csv"), help="RELION STAR, or a table")
+    export.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    export.add_argument("--per-class", action="store_true", help="also one STAR file per class")
+    export.add_argument("--json", action="store_true", help="for programs")
+
+    apply = add_command(commands, "apply", _apply, "use a trained session on new input: predictions and export")
+    add_source_arguments(apply)
+    apply.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    apply.add_argument("--per-class", action="store_true", help="also one STAR file per class")
