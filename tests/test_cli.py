@@ -13,6 +13,7 @@ from gemmi import cif
 from helpers import FAST, two_kinds, write_mrc, write_star
 from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES
+from tomotutor.session import Session
 
 SET = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
 
@@ -253,6 +254,33 @@ def test_a_session_in_use_and_a_missing_one(tomogram_set, capsys):
     for command in (["status"], ["round"], ["queue"], ["label"]):
         assert main([*command, str(tomogram_set / "nothing")]) == 1
         assert "not a session" in capsys.readouterr().err
+
+
+def test_a_session_follows_its_tomograms_to_another_folder(tomogram_set, tmp_path_factory, capsys):
+    session, before = tomogram_set / "s", tomogram_set / "data"
+    before.mkdir()
+    for path in [*tomogram_set.glob("*.mrc"), tomogram_set / "particles.star"]:
+        path.rename(before / path.name)
+    assert main(["new", str(session), "--particles", str(before / "particles.star"), "--tomogram-dir", str(before), "--box", "16",
+                 "--classes", "ball,slab"]) == 0  # fmt: skip
+    voxels = Session(session, write=False).pool.read(np.array([3]))
+    after = tmp_path_factory.mktemp("elsewhere") / "lab"
+    before.rename(after)
+    capsys.readouterr()
+
+    assert main(["status", str(session)]) == 1
+    assert f"run 'tomotutor relocate {session} --from {before} --to THE_NEW_PLACE'" in capsys.readouterr().err
+    kept = (session / "session.toml").read_bytes()
+    for old, new, problem in (
+        ("/other", after, "none of its paths lies under /other; they are"),
+        (before, tomogram_set, "no file t1.mrc in"),
+    ):
+        assert main(["relocate", str(session), "--from", str(old), "--to", str(new)]) == 1
+        assert problem in capsys.readouterr().err
+        assert (session / "session.toml").read_bytes() == kept
+    assert main(["relocate", str(session), "--from", str(before), "--to", str(after)]) == 0
+    assert "its 40 items are read from" in capsys.readouterr().out
+    np.testing.assert_array_equal(Session(session, write=False).pool.read(np.array([3])), voxels)
 
 
 def test_names_in_the_parser_are_those_of_the_registry():

@@ -75,7 +75,7 @@ class Session:
         self._store = SessionStore(self.folder, write=write)
         try:
             ids, self._twin_N, self._held_out_N = self._store.items()
-            self.pool = open_pool(self._file.source_in(self.folder))
+            self.pool = self._open_pool()
             if self.pool.ids != ids:
                 raise TomoTutorError(
                     f"{self._file.source.path}: now has {len(self.pool)} items, other than the {len(ids)} this session was made with; "
@@ -100,6 +100,17 @@ class Session:
             finished=self._start_if_due,  # labels came while it trained
             failed=lambda text: self._emit(self.failed, text),
         )
+
+    def _open_pool(self) -> Pool:
+        source = self._file.source_in(self.folder)
+        try:
+            return open_pool(source)
+        except TomoTutorError as problem:
+            gone = next((path for path in source.paths().values() if not Path(path).exists()), None)
+            if gone is None:
+                raise
+            hint = f"tomotutor relocate {self.folder} --from {gone} --to THE_NEW_PLACE"
+            raise TomoTutorError(f"{problem}; {gone} is not there any more: if it moved, run '{hint}'") from None
 
     # ---- what it is -------------------------------------------------------------------------------------------------
 

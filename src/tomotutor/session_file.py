@@ -70,6 +70,10 @@ class SessionFile:
         """Return a copy with other settings."""
         return dataclasses.replace(self, recipe=recipe)
 
+    def with_source(self, source: Source) -> SessionFile:
+        """Return a copy with its input described otherwise."""
+        return dataclasses.replace(self, source=source)
+
     def source_in(self, folder: Path) -> Source:
         """Return the source with the session's own copies of the lists."""
         if self.source.kind != "particles":
@@ -174,3 +178,45 @@ def create_session(
         outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
     duplicates = int((twin_N != np.arange(len(pool))).sum())
     return Created(len(pool), padded, outside, duplicates)
+
+
+def relocate_session(folder: Path, old: str, new: str) -> int:
+    """Tell a session that its input moved: paths under `old` are looked for under `new` from now on.
+
+    Parameters
+    ----------
+    folder : Path
+        The session.
+    old : str
+        A folder as session.toml names it; of Windows or of POSIX, whatever this machine is.
+    new : str
+        The same folder on this machine.
+
+    Returns
+    -------
+    int
+        Items found at the new place.
+
+    Raises
+    ------
+    TomoTutorError
+        No path of the session lies under `old`, or its items are not found under `new`; the session stays as it was.
+    """
+    file = SessionFile.read(folder)
+    store = SessionStore(folder, write=True)
+    try:
+        moved = file.source.relocated(old, str(Path(new).resolve()))
+        if moved == file.source:
+            known = ", ".join(file.source.paths().values())
+            raise TomoTutorError(f"{folder}: none of its paths lies under {old}; they are {known}")
+        changed = file.with_source(moved)
+        pool = open_pool(changed.source_in(folder))
+        ids, _, _ = store.items()
+        if pool.ids != ids:
+            raise TomoTutorError(
+                f"{new}: it has {len(pool)} items, other than the {len(ids)} this session was made with; copy the original files there"
+            )
+        changed.write(folder)
+        return len(pool)
+    finally:
+        store.close()

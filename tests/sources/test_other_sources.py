@@ -131,3 +131,17 @@ def test_real_ribosomes_open(data):
     pool = open_pool(Source("array", str(data / "ribosome" / "ribo70S_real_40x32.npz"), key="subtomo", voxel_size=12.0))
     assert (len(pool), pool.shape) == (40, (1, 32, 32, 32))
     assert np.isfinite(pool.read(np.arange(40))).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "moved"),
+    [
+        ("/lab/data/p.star", "/lab", "/new/data/p.star"),
+        ("/lab/data/p.star", "/lab/data/", "/new/p.star"),
+        ("/lab/data/p.star", "/lab/da", "/lab/data/p.star"),
+        ("D:\\lab\\data\\p.star", "d:\\lab", "/new/data/p.star"),
+    ],
+)
+def test_paths_move_with_their_folder(path, old, moved):
+    source = Source("stack", path, tomogram_dir="/else/where").relocated(old, "/new")
+    assert (source.path, source.tomogram_dir) == (moved, "/else/where")

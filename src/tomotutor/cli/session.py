@@ -47,6 +47,13 @@ def _new(args: argparse.Namespace) -> None:
         )
 
 
+def _relocate(args: argparse.Namespace) -> None:
+    from tomotutor.session_file import relocate_session
+
+    count = relocate_session(Path(args.session), args.old, args.new)
+    print(f"{args.session}: its {count} items are read from {args.new} now")
+
+
 def _label(args: argparse.Namespace) -> None:
     from tomotutor.session_file import SessionFile
 
@@ -194,6 +201,12 @@ def add(commands: Commands) -> None:
     new.add_argument("--no-junk", action="store_true", help="add no class junk")
     new.add_argument("--recipe", choices=PRESETS, default="app", help="settings to begin with (default app)")
     add_set_argument(new)
+
+    relocate = add_command(commands, "relocate", _relocate, "tell a session that its input moved, to another disk or machine")
+    relocate.add_argument(
+        "--from", dest="old", required=True, metavar="A", help="folder as session.toml names it, of this machine or another"
+    )
+    relocate.add_argument("--to", dest="new", required=True, metavar="B", help="the same folder on this machine")
 
     add_command(commands, "label", _label, "label a session on screen, in napari")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,21 @@ class Source:
     def file(self) -> Path:
         """`path` as a Path."""
         return Path(self.path)
+
+    def paths(self) -> dict[str, str]:
+        """Return the options that are paths, where they are set."""
+        return {name: getattr(self, name) for name in ("path", "tomograms", "root", "tomogram_dir") if getattr(self, name)}
+
+    def relocated(self, old: str, new: str) -> Source:
+        """Return a copy in which every path under the folder `old` lies under `new`.
+
+        `old` may come from another kind of machine: a drive or a backslash makes it a Windows path.
+        """
+        kind = PureWindowsPath if PureWindowsPath(old).drive or "\\" in old else PurePosixPath
+        return self.replace(**{
+            name: str(Path(new, *kind(path).relative_to(kind(old)).parts))
+            for name, path in self.paths().items() if kind(path).is_relative_to(kind(old))
+        })  # fmt: skip
 
 
 def with_statistics(source: Source, pool: Pool, sample: int = 1000) -> Source:
