@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import scipy.fft
@@ -64,16 +65,17 @@ def low_pass(values_zyx: np.ndarray, resolution_voxels: float) -> np.ndarray:
     resolution_voxels : float
         Resolution in voxels, above 2.
     """
-    shape = values_zyx.shape
-    squared = sum(
-        (np.reshape(f, [-1 if i == axis else 1 for i in range(3)]) ** 2)
-        for axis, f in enumerate((np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2])))
-    )
-    edge = np.clip((np.sqrt(squared) * resolution_voxels - 0.75) / 0.5, 0, 1)
-    transfer = ((1 + np.cos(np.pi * edge)) / 2).astype(np.float32)
     mean = float(values_zyx.mean(dtype=np.float64))
     spectrum = scipy.fft.rfftn(values_zyx.astype(np.float32) - np.float32(mean))
-    return scipy.fft.irfftn(spectrum * transfer, shape) + np.float32(mean)
+    return scipy.fft.irfftn(spectrum * _transfer(values_zyx.shape, resolution_voxels), values_zyx.shape) + np.float32(mean)
+
+
+@lru_cache(maxsize=4)  # takes as long as the transforms, and is the same for all boxes of a session
+def _transfer(shape: tuple[int, int, int], resolution_voxels: float) -> np.ndarray:
+    axes = (np.fft.fftfreq(shape[0])[:, None, None], np.fft.fftfreq(shape[1])[:, None], np.fft.rfftfreq(shape[2]))
+    frequency = np.sqrt(axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2)
+    edge = np.clip((frequency * resolution_voxels - 0.75) / 0.5, 0, 1)
+    return ((1 + np.cos(np.pi * edge)) / 2).astype(np.float32)
 
 
 def low_pass_margin(resolution_voxels: float) -> int:

@@ -43,14 +43,16 @@ def open_hdf5(path: Path, key: str = "") -> Volume:
     """
     if not path.is_file():
         raise TomoTutorError(f"{path}: no such file")
+    file = None
     try:
         file = h5py.File(path, "r", locking=False)  # nothing is written, and shared disks often refuse locks
-        found = _choose(file, path, key)
-    except TomoTutorError:
-        raise
+        array, voxel = _choose(file, path, key)
     except Exception as problem:  # HDF5 raises OSError, RuntimeError, KeyError, ValueError and more about damaged files
+        if file:
+            file.close()
+        if isinstance(problem, TomoTutorError):
+            raise
         raise TomoTutorError(f"{path}: not a readable HDF5 file ({first_sentence(problem)})") from None
-    array, voxel = found
     return Volume(LazyArray(array, path, tuple(range(len(array.shape)))), voxel, is_volume_stack=len(array.shape) == 4)
 
 
