@@ -77,7 +77,7 @@ def test_tomograms_of_different_voxel_sizes_become_one(tmp_path):
     write_mrc(tmp_path / "coarse.mrc", phantom(1.6, (40, 44, 60), coarse_at[None]), 7.5)
     tomograms = {"fine": (SHAPE, 5.0, BALLS[:1]), "coarse": ((40, 44, 60), 7.5, coarse_at[None])}
     source = write_list(tmp_path, tomograms)
-    with pytest.raises(TomoTutorError, match="different voxel sizes .* bring them to one with --rescale"):
+    with pytest.raises(TomoTutorError, match=r"different voxel sizes .* bring them to one with --rescale"):
         open_pool(source)
     fine, coarse = (open_pool(source.replace(rescale=9.0)).cut(row).values_C[0] for row in (0, 1))
     np.testing.assert_allclose(fine, coarse, atol=0.02)  # the same ball of 12 Å
