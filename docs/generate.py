@@ -17,6 +17,7 @@ def _describe(sub: argparse.ArgumentParser) -> str:
         if isinstance(action, argparse._HelpAction):
             continue
         value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else "")
+        value = " ".join(value) if isinstance(value, tuple) else value
         name = " ".join(filter(None, ["/".join(action.option_strings), str(value) if action.nargs != 0 else ""]))
         needed = " (required)" if action.required and action.option_strings else ""
         cells = (f"`{name}`", f"{action.help}{needed}")

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from tomotutor.augment import augment, half_turn
+from tomotutor.augment import asymmetric, augment, half_turn
 
 AXES = {"x": np.diag([-1.0, -1.0, 1.0]), "y": np.diag([-1.0, 1.0, -1.0]), "z": np.diag([1.0, -1.0, -1.0])}  # on (z, y, x)
 
@@ -67,3 +67,38 @@ def test_none_changes_nothing_and_the_same_seed_gives_the_same():
     a, b, c = (augment(x, "strong", torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
+
+
+def test_an_asymmetric_range_is_turned_about_the_tilt_axis_only(monkeypatch):
+    """-40° to +60°: a wedge that only the half turn about y maps onto itself; measured in the spectrum of what comes out."""
+    monkeypatch.setattr("tomotutor.augment.SHIFT_3D", 0)  # a shift leaves the wedge, but cuts the border off
+
+    def turn(asymmetric_N):
+        return augment(x, "strong", torch.Generator().manual_seed(3), asymmetric_N)
+
+    ranges = np.array([[-40.0, 60.0], [-60, 60], [-60, 57], [np.nan, np.nan], [-60, 56]])
+    assert asymmetric(ranges) == [True, False, False, False, True]
+    fz, _fy, fx = np.meshgrid(*[np.fft.fftfreq(15)] * 3, indexing="ij")
+    angle = np.rad2deg(np.arctan2(fz, fx))
+    angle = np.where(angle > 90, angle - 180, np.where(angle <= -90, angle + 180, angle))
+    measured = (angle >= -40 - 1e-6) & (angle <= 60 + 1e-6) | ((fz == 0) & (fx == 0))
+    volume = np.fft.ifftn(np.fft.fftn(np.random.default_rng(0).normal(size=(15,) * 3)) * measured).real
+    x = torch.from_numpy(volume)[None, None].repeat(200, 1, 1, 1, 1)
+    lost = {}
+    for lopsided in (True, False):
+        out = turn([lopsided] * 200)
+        spectrum = np.abs(np.fft.fftn(out[:, 0].numpy(), axes=(1, 2, 3)))
+        lost[lopsided] = spectrum[:, ~measured].max(1) / spectrum.max((1, 2, 3))
+    assert lost[True].max() < 1e-9
+    assert (lost[False] > 1e-3).mean() > 0.3  # as for a symmetric range: half of the turns move the wedge
+    turned = (turn([True] * 200) != x).flatten(1).any(1)
+    assert 0.35 < turned.float().mean() < 0.65
+
+
+def test_symmetric_and_unknown_ranges_are_augmented_as_ever():
+    x = torch.randn(40, 1, 8, 8, 8)
+    plain = augment(x, "strong", torch.Generator().manual_seed(0))
+    assert torch.equal(plain, augment(x, "strong", torch.Generator().manual_seed(0), [False] * 40))
+    mixed = augment(x, "strong", torch.Generator().manual_seed(0), [True] * 20 + [False] * 20)
+    assert torch.equal(mixed[20:], plain[20:])
+    assert not torch.equal(mixed[:20], plain[:20])

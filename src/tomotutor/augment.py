@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
 SHIFT_3D = 2  # voxels
 PAD_2D = 4  # pixels: "crop 32, pad 4"
+
+ASYMMETRIC_DEG = 3.0
 
 # Spatial axes (of z, y, x) that a 180° rotation about x, y or z turns over. A wedge that is symmetric about the beam (z)
 # with the tilt axis along y maps onto itself under all three, and rotations keep handedness, which mirrors do not.
@@ -24,6 +29,15 @@ def half_turn(x: Tensor, axis: str) -> Tensor:
     return turned.roll([1] * len(even), even) if even else turned
 
 
+def asymmetric(tilt_range_N2: np.ndarray) -> list[bool]:
+    """Return which tilt ranges (smallest and largest, degrees) leave a wedge that only the half turn about y maps onto itself.
+
+    A range counts as symmetric up to 3° between |smallest| and |largest|: a tilt step, and less than one Fourier voxel at the edge
+    (16 · 3° in radians = 0.84) of a box of 32. An unknown range (nan) counts as symmetric.
+    """
+    return [bool(abs(low + high) > ASYMMETRIC_DEG) for low, high in tilt_range_N2.tolist()]
+
+
 def _shift(x: Tensor, offset: Tensor) -> Tensor:
     """Shift each item of (N, C, ...) by its own whole number of positions, filling with 0 (the mean)."""
     out = torch.zeros_like(x)
@@ -37,7 +51,7 @@ def _shift(x: Tensor, offset: Tensor) -> Tensor:
     return out
 
 
-def augment(x: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+def augment(x: Tensor, kind: str, generator: torch.Generator, asymmetric_N: Sequence[bool] = ()) -> Tensor:
     """Augment a mini-batch.
 
     Parameters
@@ -49,6 +63,8 @@ def augment(x: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         In 2D: horizontal flip and a crop of the image padded by 4, as the paper's CIFAR recipe.
     generator : torch.Generator
         Source of all randomness (on the CPU).
+    asymmetric_N : sequence of bool
+        Items whose tilt range is asymmetric (see `asymmetric`): they are turned about y or not at all. () where none is.
     """
     if kind == "none":
         return x
@@ -58,6 +74,8 @@ def augment(x: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     x = _shift(x, offset)
     turn = torch.randint(0, 4 if ndim == 3 else 2, (n,), generator=generator).tolist()
     for i, t in enumerate(turn):
+        if ndim == 3 and asymmetric_N and asymmetric_N[i]:
+            t = 2 * (t // 2)  # 0 or 2: none or y, each half of the time
         if t:
             x[i] = half_turn(x[i], "xyz"[t - 1]) if ndim == 3 else x[i].flip(-1)
     return x

@@ -49,6 +49,14 @@ class Pool:
         What an item belongs to (its tomogram), for figures per group; all "" where there are no groups.
     voxel_size_angst : float
         0 where unknown.
+    prepared : callable or None
+        Row number to the `Cut` that `read` takes where that is more than the raw one: low-passed.
+    statistics : callable or None
+        Row number to the mean and deviation of its tomogram, to normalise by; None: each item by its own valid voxels.
+    tilt_range_N2 : ndarray
+        Smallest and largest tilt of each item's tomogram, degrees, nan where unknown; (0, 2) where none is known.
+    offset_zyx_N3 : ndarray
+        Where in its box a particle lies, voxels from the centre voxel size // 2; (0, 3) where there is no such offset.
     """
 
     ids: tuple[str, ...]
@@ -60,6 +68,10 @@ class Pool:
     padded_N: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     group_N: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
     voxel_size_angst: float = 0.0
+    prepared: Callable[[int], Cut] | None = None
+    statistics: Callable[[int], tuple[float, float]] | None = None
+    tilt_range_N2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    offset_zyx_N3: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,7 +91,7 @@ class Pool:
         """
         x = np.zeros((len(rows), *self.shape), np.float32)
         for out, row in zip(x, rows, strict=True):
-            cut = self.cut(int(row))
+            cut = (self.prepared or self.cut)(int(row))
             inside = (slice(None), *(cut.valid or (slice(None),) * self.ndim))
             out[inside] = self._normalise(np.asarray(cut.values_C[inside], np.float32), int(row))
         return x
@@ -96,6 +108,8 @@ class Pool:
         axes = tuple(range(1, values_C.ndim))
         if self.mean_C:
             mean, std = np.asarray(self.mean_C, np.float64), np.asarray(self.std_C, np.float64)
+        elif self.statistics:
+            mean, std = np.array(self.statistics(row)).reshape(2, 1)
         else:
             mean, std = values_C.mean(axes, dtype=np.float64), values_C.std(axes, dtype=np.float64)
         std = np.where(std > 1e-12, std, 1.0) * (-1.0 if self.protein == "dark" else 1.0)

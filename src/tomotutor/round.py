@@ -156,7 +156,9 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     if warm and view.weights is not None:
         load_weights(pair, view.weights)
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
-    fit(pair, view.pool.read(view.train_rows), view.train_labels, recipe, compute, seed=seed, warm=warm, report=report)
+    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
+    x_NC = view.pool.read(view.train_rows)
+    fit(pair, x_NC, view.train_labels, recipe, compute, seed=seed, warm=warm, tilt_range_N2=tilts, report=report)
     seconds["train"] = time.perf_counter() - clock
 
     clock = time.perf_counter()

@@ -156,6 +156,7 @@ def create_session(
         path=str(original),
         tomograms=str(Path(source.tomograms).resolve()) if source.tomograms else "",
         tomogram_dir=str(Path(source.tomogram_dir).resolve()) if source.tomogram_dir else "",
+        tilt_dir=str(Path(source.tilt_dir).resolve()) if source.tilt_dir else "",
         root=str(original.parent) if source.kind == "particles" else "",
     )
     pool = open_pool(source)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tomotutor.augment import augment
+from tomotutor.augment import asymmetric, augment
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError, TrainingDivergedError
 from tomotutor.models import Pair, ResNet
@@ -60,6 +60,7 @@ def fit(
     seed: int,
     warm: bool = False,
     with_student: bool = True,
+    tilt_range_N2: np.ndarray | None = None,
     report: Report = ignore,
 ) -> None:
     """Train teacher and student together, in place.
@@ -83,6 +84,8 @@ def fit(
         Whether the pair comes from an earlier round (a step-counted recipe then trains half as long).
     with_student : bool
         False trains the teacher alone; its gradients are bit-identical either way.
+    tilt_range_N2 : ndarray, optional
+        Smallest and largest tilt of each item, degrees, nan where unknown: augmentation keeps the missing wedge in place.
     report : callable
         Called after each mini-batch; what it raises (a cancellation) ends the training.
 
@@ -101,11 +104,12 @@ def fit(
         optimizers.append(_optimizer(net, recipe, steps))
     generator = torch.Generator().manual_seed(seed)
     x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N).long()
+    lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
     pieces = 1
     epochs = max(1, math.ceil(steps * recipe.batch_size / len(x)))
     start = time.perf_counter()
     for step, index in enumerate(batches(len(x), recipe.batch_size, steps, generator), start=1):
-        x_batch = augment(x[index], recipe.augmentation, generator)
+        x_batch = augment(x[index], recipe.augmentation, generator, lopsided_N[index].tolist())
         pieces, loss = _step_in_memory(pair, nets, x_batch, y[index], recipe, compute, pieces)
         if not math.isfinite(loss):
             raise TrainingDivergedError(

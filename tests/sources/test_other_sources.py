@@ -52,7 +52,7 @@ def test_folder_of_volumes(tmp_path):
     with pytest.raises(TomoTutorError, match="no such folder"):
         open_pool(Source("mrc_dir", str(tmp_path / "gone")))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TomoTutorError, match=r"no \.mrc files"):
+    with pytest.raises(TomoTutorError, match=r"no \.mrc or \.em files"):
         open_pool(Source("mrc_dir", str(tmp_path / "empty")))
 
 

@@ -141,7 +141,7 @@ def test_bad_input_gets_one_clear_sentence(tmp_path):
     with pytest.raises(TomoTutorError, match="box is 4; expected 8 to 256"):
         source.replace(box=4)
     source = write_set(tmp_path, header_voxel=0.0)
-    with pytest.raises(TomoTutorError, match="neither its MRC header nor a tomogram set tells the voxel size"):
+    with pytest.raises(TomoTutorError, match="neither its header nor a tomogram set tells the voxel size"):
         open_pool(source.replace(tomograms="", tomogram_dir=str(tmp_path / "tomograms")))
 
 

@@ -61,8 +61,8 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument(
         "--particles", metavar="STAR", help="RELION 5 particle list with centred coordinates; boxes are cut from its tomograms"
     )
-    kind.add_argument("--stack", metavar="FILE", help="MRC stack of volumes (4D), or of 2D images (.mrcs)")
-    kind.add_argument("--mrc-dir", metavar="DIR", help="folder of subtomograms, one .mrc file each")
+    kind.add_argument("--stack", metavar="FILE", help="stack of volumes in one MRC, HDF5, Zarr or EM file, or of 2D images (.mrcs)")
+    kind.add_argument("--mrc-dir", metavar="DIR", help="folder of subtomograms, one .mrc, .em or .mrc.gz file each")
     kind.add_argument("--array", metavar="FILE", help=".npz (array x) or .npy: (N,D,H,W), (N,H,W) or (N,H,W,C)")
     kind.add_argument("--images", metavar="DIR", help="folder of 2D images")
     options = parser.add_argument_group("about the input")
@@ -79,7 +79,26 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--ndim", type=int, choices=(2, 3), default=0, help="dimensions of an item, where a stack or array could be either"
     )
-    options.add_argument("--key", default="x", metavar="NAME", help="name of the items' array in an .npz file (default x)")
+    options.add_argument("--key", default="x", metavar="NAME", help="name of the items' array in an .npz, HDF5 or Zarr file (default x)")
+    options.add_argument("--bytes", choices=("signed", "unsigned"), default="", help="what 8-bit voxels are (default: as the header says)")
+    prepared = parser.add_argument_group("preparation of 3D items")
+    prepared.add_argument("--rescale", type=float, default=0.0, metavar="A", help="bring items to this voxel size in Å, in Fourier space")
+    prepared.add_argument("--low-pass", type=float, default=0.0, metavar="A", help="filter items to this resolution in Å, with a soft edge")
+    prepared.add_argument(
+        "--normalise",
+        choices=("box", "tomogram"),
+        default="box",
+        help="mean 0 and deviation 1 by an item's own voxels (default) or by those of its tomogram",
+    )
+    prepared.add_argument(
+        "--tilt-range",
+        type=float,
+        nargs=2,
+        default=(),
+        metavar=("MIN", "MAX"),
+        help="smallest and largest tilt in degrees, of all tomograms",
+    )
+    prepared.add_argument("--tilt-dir", metavar="DIR", default="", help="folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt")
 
 
 def read_source(args: argparse.Namespace) -> Source:
@@ -89,7 +108,8 @@ def read_source(args: argparse.Namespace) -> Source:
     kind, path = next((kind, getattr(args, kind)) for kind in SOURCES if getattr(args, kind))
     return Source(
         kind, str(Path(path).resolve()), args.tomograms, str(Path(path).resolve().parent), args.tomogram_dir,
-        args.box, args.voxel_size, args.protein, args.ndim, args.key,
+        args.box, args.voxel_size, args.protein, args.ndim, args.key, rescale=args.rescale, low_pass=args.low_pass,
+        normalise=args.normalise, tilt_range=tuple(args.tilt_range), tilt_dir=args.tilt_dir, byte_sign=args.bytes,
     )  # fmt: skip
 
 

@@ -159,7 +159,15 @@ def _export(args: argparse.Namespace) -> None:
         predictions, out = session.predictions(show_progress), Path(args.out)
     finally:
         session.close()
-    if args.format == "csv":
+    if args.format == "averages":
+        from tomotutor.averages import write_averages
+        from tomotutor.formats.poses import read_rotations
+
+        matrices = read_rotations(session.particle_list) if session.particle_list else None
+        if matrices is None:
+            print("warning: the input has no angles, so the particles are averaged as they lie", file=sys.stderr)
+        written = write_averages(out, session.pool, predictions, session.classes, matrices, show_reading)
+    elif args.format == "csv":
         written = [out / "predictions.csv"]
         write_predictions(written[0], session.pool.ids, predictions, session.classes)
     else:
@@ -228,7 +236,9 @@ def add(commands: Commands) -> None:
     predict.add_argument("--out", required=True, metavar="CSV", help="columns item,class,confidence,disagreement,labeled")
 
     export = add_command(commands, "export", _export, "write labels and predictions for other programs")
-    export.add_argument("--format", required=True, choices=("relion", "csv"), help="RELION STAR, or a table")
+    export.add_argument(
+        "--format", required=True, choices=("relion", "csv", "averages"), help="RELION STAR, a table, or an MRC average of each class"
+    )
     export.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     export.add_argument("--per-class", action="store_true", help="also one STAR file per class")
     export.add_argument("--json", action="store_true", help="for programs")

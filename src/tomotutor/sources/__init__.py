@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 
+import numpy as np
+
+from tomotutor.errors import TomoTutorError
 from tomotutor.pool import Pool
 from tomotutor.sources.array import open_array
 from tomotutor.sources.base import Source, with_statistics
+from tomotutor.sources.boxes import prepare_items
 from tomotutor.sources.images import open_images
 from tomotutor.sources.mrc_dir import open_mrc_dir
 from tomotutor.sources.stack import open_stack
+from tomotutor.sources.tilt import tilt_ranges
 from tomotutor.sources.tomogram import open_particles
 
 SOURCES: dict[str, Callable[[Source], Pool]] = {
@@ -21,9 +28,38 @@ SOURCES: dict[str, Callable[[Source], Pool]] = {
 }
 
 
+_LARGEST_ITEM = 512**3  # voxels
+
+
 def open_pool(source: Source) -> Pool:
     """Open the input that `source` describes, without reading voxels."""
-    return SOURCES[source.kind](source)
+    pool = SOURCES[source.kind](source)
+    if pool.ndim == 2:
+        if source.rescale or source.low_pass or source.tilt_range or source.tilt_dir:
+            raise TomoTutorError(f"{source.path}: its items are 2D; rescale, low-pass and tilt range are for 3D items: leave them out")
+        return pool
+    if math.prod(pool.shape) > _LARGEST_ITEM:
+        size = "×".join(map(str, pool.shape[:0:-1]))
+        raise TomoTutorError(
+            f"{source.path}: its items have {size} voxels; expected subtomograms (cut them from tomograms with --particles)"
+        )
+    if source.kind != "particles":
+        pool = prepare_items(pool, source)
+    return _with_tilt_range(pool, source)
+
+
+def _with_tilt_range(pool: Pool, source: Source) -> Pool:
+    """Add what is known of tilts: what the user says goes before what the list says, which goes before the tomogram set's files."""
+    if len(pool.tilt_range_N2) and not (source.tilt_range or source.tilt_dir):
+        return pool
+    if source.kind != "particles":
+        if source.tilt_dir:
+            raise TomoTutorError(f"{source.path}: its items belong to no tomogram, so --tilt-dir has no files for them; use --tilt-range")
+        return dataclasses.replace(pool, tilt_range_N2=np.tile(source.tilt_range, (len(pool), 1))) if source.tilt_range else pool
+    found = tilt_ranges(list(dict.fromkeys(pool.group_N.tolist())), source)
+    if np.isnan(list(found.values())).all():
+        return pool
+    return dataclasses.replace(pool, tilt_range_N2=np.array([found[name] for name in pool.group_N.tolist()]))
 
 
 __all__ = ["SOURCES", "Source", "open_pool", "with_statistics"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from tomotutor.errors import TomoTutorError
+from tomotutor.formats.volume import is_volume, open_volume
+from tomotutor.formats.voxels import Volume
 from tomotutor.pool import Pool
 
 
@@ -38,9 +41,21 @@ class Source:
     ndim : int
         2 or 3 where an array or stack could be either; 0 decides by its shape.
     key : str
-        Name of the items' array in an .npz file.
+        Name of the items' array in an .npz, HDF5 or Zarr file.
     mean, std : tuple of float
         Per-channel statistics of 2D images, measured once.
+    rescale : float
+        Voxel size that 3D items are brought to, Å; 0 leaves them as they are.
+    low_pass : float
+        Resolution to filter 3D items to, Å; 0 does not.
+    normalise : {"box", "tomogram"}
+        Whether a box gets mean 0 and deviation 1 by its own voxels or by those of its tomogram.
+    tilt_range : tuple of float
+        Smallest and largest tilt, degrees, of all tomograms; () where not given.
+    tilt_dir : str
+        Folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt.
+    byte_sign : {"", "signed", "unsigned"}
+        What 8-bit voxels of MRC and EM files are; "" believes the header.
     """
 
     kind: str
@@ -55,6 +70,12 @@ class Source:
     key: str = "x"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    rescale: float = 0.0
+    low_pass: float = 0.0
+    normalise: str = "box"
+    tilt_range: tuple[float, ...] = ()
+    tilt_dir: str = ""
+    byte_sign: str = ""
 
     def __post_init__(self) -> None:
         if self.protein not in ("dark", "bright", "none", ""):
@@ -65,6 +86,17 @@ class Source:
             raise TomoTutorError(f"box is {self.box}; expected 8 to 256 voxels")
         if self.voxel_size < 0 or not np.isfinite(self.voxel_size):
             raise TomoTutorError(f"voxel size is {self.voxel_size}; expected Å above 0")
+        for name, value in (("rescale", self.rescale), ("low-pass", self.low_pass)):
+            if value < 0 or not np.isfinite(value):
+                raise TomoTutorError(f"{name} is {value}; expected Å above 0")
+        if self.normalise not in ("box", "tomogram"):
+            raise TomoTutorError(f"normalise is {self.normalise!r}; expected box or tomogram")
+        if self.normalise == "tomogram" and self.kind != "particles":
+            raise TomoTutorError("normalise is 'tomogram', but only boxes cut from tomograms have one; expected box, or a particle list")
+        if self.tilt_range and not (len(self.tilt_range) == 2 and -90 <= self.tilt_range[0] < self.tilt_range[1] <= 90):
+            raise TomoTutorError(f"tilt range is {self.tilt_range}; expected the smallest and the largest tilt in degrees, such as -60 60")
+        if self.byte_sign not in ("", "signed", "unsigned"):
+            raise TomoTutorError(f"bytes are {self.byte_sign!r}; expected signed or unsigned")
 
     def replace(self, **changes: Any) -> Source:
         """Return a copy with some options changed."""
@@ -73,12 +105,12 @@ class Source:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for TOML."""
         values = dataclasses.asdict(self)
-        return {**values, "mean": list(self.mean), "std": list(self.std)}
+        return {**values, "mean": list(self.mean), "std": list(self.std), "tilt_range": list(self.tilt_range)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Source:
         """Read plain values back."""
-        return cls(**{**values, "mean": tuple(values.get("mean", ())), "std": tuple(values.get("std", ()))})
+        return cls(**{**values, **{name: tuple(values.get(name, ())) for name in ("mean", "std", "tilt_range")}})
 
     @property
     def file(self) -> Path:
@@ -87,7 +119,7 @@ class Source:
 
     def paths(self) -> dict[str, str]:
         """Return the options that are paths, where they are set."""
-        return {name: getattr(self, name) for name in ("path", "tomograms", "root", "tomogram_dir") if getattr(self, name)}
+        return {name: getattr(self, name) for name in ("path", "tomograms", "root", "tomogram_dir", "tilt_dir") if getattr(self, name)}
 
     def relocated(self, old: str, new: str) -> Source:
         """Return a copy in which every path under the folder `old` lies under `new`.
@@ -99,6 +131,34 @@ class Source:
             name: str(Path(new, *kind(path).relative_to(kind(old)).parts))
             for name, path in self.paths().items() if kind(path).is_relative_to(kind(old))
         })  # fmt: skip
+
+    def step(self, voxel_size_angst: float) -> float:
+        """Return how many voxels of a volume one of `rescale` spans; 1 where they are the same to 0.1 %."""
+        ratio = self.rescale / voxel_size_angst if self.rescale else 1.0
+        if not 1 / 16 <= ratio <= 16:
+            raise TomoTutorError(
+                f"{self.path}: rescale is {self.rescale:g} Å, but its voxels {voxel_size_angst:g} Å; expected at most 16 times more or less"
+            )
+        return ratio if abs(ratio - 1) > 1e-3 else 1.0
+
+
+def open_source_volume(path: Path, source: Source) -> Volume:
+    """Open a file of volumes as a source describes it."""
+    near = source.voxel_size or source.rescale
+    return open_volume(path, key=source.key, byte_sign=source.byte_sign, near_angst=near)
+
+
+def find_file(names: Sequence[str], source: Source) -> Path | None:
+    """Find the first of some relative names under the list's folder, then its ancestors, then `tomogram_dir`."""
+    root = Path(source.root).resolve()
+    folders = [root, *root.parents]
+    if source.tomogram_dir:
+        folders.append(Path(source.tomogram_dir).resolve())
+    for folder in folders:
+        for name in names:
+            if is_volume(folder / name):
+                return folder / name
+    return None
 
 
 def with_statistics(source: Source, pool: Pool, sample: int = 1000) -> Source:

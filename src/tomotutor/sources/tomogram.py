@@ -1,4 +1,4 @@
-"""Tomograms with a RELION particle list: boxes cut lazily from memory-mapped MRC files."""
+"""Tomograms with a RELION particle list: boxes cut lazily from volumes of any format."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tomotutor.errors import TomoTutorError
-from tomotutor.formats.mrc import Mrc, open_mrc
 from tomotutor.formats.relion import ParticleList, TomogramEntry, read_particles, read_tomograms
+from tomotutor.formats.volume import ENDINGS, is_volume
+from tomotutor.formats.voxels import Volume, Voxels, size_text
+from tomotutor.fourier import low_pass_margin
 from tomotutor.pool import Cut, Pool
-from tomotutor.sources.base import Source
+from tomotutor.sources.base import Source, find_file, open_source_volume
+from tomotutor.sources.boxes import cut_box, cut_resampled, leaves, low_pass_in_voxels, low_passed, sample_statistics
 
 log = logging.getLogger(__name__)
 
@@ -30,33 +33,6 @@ def box_start(zyx_voxel_N3: np.ndarray, box: int) -> np.ndarray:
     return np.floor(zyx_voxel_N3 + 0.5).astype(np.int64) - box // 2
 
 
-def cut_box(volume: np.ndarray, start_zyx: np.ndarray, box: int) -> Cut:
-    """Cut a cube of `box` voxels that may leave the volume; what lies outside is left 0 and marked invalid."""
-    low = np.maximum(start_zyx, 0)
-    high = np.minimum(start_zyx + box, volume.shape)
-    if (low == start_zyx).all() and (high == start_zyx + box).all():
-        z, y, x = start_zyx
-        return Cut(volume[None, z : z + box, y : y + box, x : x + box])
-    values = np.zeros((1, box, box, box), np.float32)
-    high = np.maximum(high, low)
-    inside = tuple(slice(int(a), int(b)) for a, b in zip(low - start_zyx, high - start_zyx, strict=True))
-    values[0][inside] = volume[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
-    return Cut(values, inside)
-
-
-def _search(names: list[str], source: Source) -> Path | None:
-    """Find the first of some relative names under the list's folder, then its ancestors, then the given folder."""
-    root = Path(source.root).resolve()
-    folders = [root, *root.parents]
-    if source.tomogram_dir:
-        folders.append(Path(source.tomogram_dir).resolve())
-    for folder in folders:
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    return None
-
-
 def find_tomogram(name: str, entry: TomogramEntry | None, source: Source) -> Path:
     """Find the reconstruction of a tomogram.
 
@@ -70,11 +46,11 @@ def find_tomogram(name: str, entry: TomogramEntry | None, source: Source) -> Pat
             f"{source.tomograms or source.path}: tomogram {name}: the path {file!r} leaves its folder; give the folder with --tomogram-dir"
         )
     names = [str(parts.relative_to("/"))] if parts.is_absolute() else [file]
-    found = _search(names, source)
+    found = find_file(names, source)
     if found is None and source.tomogram_dir:
         folder = Path(source.tomogram_dir).resolve()
-        plain = [parts.name, f"{name}.mrc", f"{name}.rec", f"rec_{name}.mrc"]
-        found = next((folder / n for n in plain if (folder / n).is_file()), None)
+        plain = [parts.name, *(f"{name}{ending}" for ending in ENDINGS), f"rec_{name}.mrc"]
+        found = next((folder / n for n in plain if is_volume(folder / n)), None)
         if found is not None and found.name.startswith("rec_") and found.name != parts.name:
             log.info("tomogram %s: taken from %s, by the rule that RELION puts rec_ before a name", name, found)
     if found is None:
@@ -83,15 +59,15 @@ def find_tomogram(name: str, entry: TomogramEntry | None, source: Source) -> Pat
     return found
 
 
-def _voxel_size(name: str, mrc: Mrc, entry: TomogramEntry | None, source: Source) -> float:
+def _voxel_size(name: str, volume: Volume, entry: TomogramEntry | None, source: Source) -> float:
     """Choose between override, header and tomogram set; the header wins unless it says nothing or the notorious 1.0."""
     stated = entry.voxel_size_angst if entry else 0.0
-    header = mrc.voxel_size_angst
+    header = volume.voxel_size_angst
     if source.voxel_size:
         return source.voxel_size
     if header <= 0 or (abs(header - 1.0) < 1e-3 and stated and abs(stated - 1.0) > 1e-3):
         if not stated:
-            raise TomoTutorError(f"tomogram {name}: neither its MRC header nor a tomogram set tells the voxel size; give --voxel-size")
+            raise TomoTutorError(f"tomogram {name}: neither its header nor a tomogram set tells the voxel size; give --voxel-size")
         log.warning("tomogram %s: the header's voxel size is %.3f Å; the tomogram set's %.3f Å is used", name, header, stated)
         return stated
     if stated and abs(stated - header) > 1e-3 * header:
@@ -117,42 +93,68 @@ def open_particles(source: Source) -> Pool:
     """Open a particle list with its tomograms; protein is dark by default."""
     particles = read_particles(source.file)
     files: dict[str, Path] = {}
-    start_N3 = np.zeros((len(particles), 3), np.int64)
+    zyx_N3 = np.zeros((len(particles), 3))
     padded_N = np.zeros(len(particles), bool)
     voxel_sizes: dict[str, float] = {}
+    steps: dict[str, float] = {}
     for name, entry in _entries(particles, source).items():
         path = find_tomogram(name, entry, source)
-        mrc = open_mrc(path)
-        if mrc.data.ndim != 3:
+        opened = open_source_volume(path, source)
+        if opened.data.ndim != 3:
             raise TomoTutorError(f"{path}: found a stack of volumes; expected one tomogram")
-        if min(mrc.data.shape) < source.box:
-            size = "×".join(str(s) for s in mrc.data.shape[::-1])
-            raise TomoTutorError(f"{path}: the tomogram has {size} voxels, less than the box of {source.box}; choose a smaller --box")
-        voxel = _voxel_size(name, mrc, entry, source)
-        size_xyz = np.array(mrc.data.shape[::-1])
+        shape_zyx = opened.data.shape
+        voxel = _voxel_size(name, opened, entry, source)
+        step = source.step(voxel)
+        if min(shape_zyx) < source.box * step:
+            at = f" of {source.rescale:g} Å, {source.box * step:.0f} of its own" if step != 1 else ""
+            raise TomoTutorError(
+                f"{path}: the tomogram has {size_text(shape_zyx)} voxels, less than the box of {source.box}{at}; choose a smaller --box"
+            )
+        size_xyz = np.array(shape_zyx[::-1])
         if entry and all(entry.size_xyz) and np.abs(np.array(entry.size_xyz) - size_xyz).max() > 0.5:
             log.warning("tomogram %s: the set says %s voxels, its file has %s; the file's are used", name, entry.size_xyz, size_xyz)
-        files[name], voxel_sizes[name] = path, voxel
+        files[name], voxel_sizes[name], steps[name] = path, voxel, step
         rows = np.flatnonzero(particles.tomogram_N == name)
-        start = box_start(centre_to_voxel(particles.xyz_angst_N3[rows], size_xyz, voxel), source.box)
-        start_N3[rows] = start
-        padded_N[rows] = ((start < 0) | (start + source.box > np.array(mrc.data.shape))).any(1)
+        zyx_N3[rows] = centre_to_voxel(particles.xyz_angst_N3[rows], size_xyz, voxel)
+        # without rescaling a box is whole voxels about the nearest one
+        centre = zyx_N3[rows] if step != 1 else np.floor(zyx_N3[rows] + 0.5)
+        padded_N[rows] = leaves(centre, source.box, step, shape_zyx)
     sizes = sorted(set(voxel_sizes.values()))
-    if sizes[-1] - sizes[0] > 1e-3 * sizes[0]:
+    if sizes[-1] - sizes[0] > 1e-3 * sizes[0] and not source.rescale:
         a, b = min(voxel_sizes, key=voxel_sizes.__getitem__), max(voxel_sizes, key=voxel_sizes.__getitem__)
         raise TomoTutorError(
             f"{source.path}: its tomograms have different voxel sizes ({a}: {sizes[0]:.3f} Å, {b}: {sizes[-1]:.3f} Å); "
-            "expected one: make one session for each, or give the true one with --voxel-size"
+            "expected one: bring them to one with --rescale, or give the true one with --voxel-size"
         )
+    voxel = source.rescale or sizes[0]
+    step_N = np.array([steps[name] for name in particles.tomogram_N.tolist()])
+    start_N3 = box_start(zyx_N3, source.box)
 
     @cache
-    def volume(name: str) -> np.ndarray:
-        return open_mrc(files[name]).data
+    def volume(name: str) -> Voxels:
+        return open_source_volume(files[name], source).data
 
-    def cut(row: int) -> Cut:
-        return cut_box(volume(particles.tomogram_N[row]), start_N3[row], source.box)
+    @cache
+    def statistics(name: str) -> tuple[float, float]:
+        return sample_statistics(volume(name))
 
+    def cut(row: int, margin: int = 0) -> Cut:
+        data, edge = volume(particles.tomogram_N[row]), source.box + 2 * margin
+        if step_N[row] == 1:
+            return cut_box(data, start_N3[row] - margin, edge)
+        return cut_resampled(data, zyx_N3[row], edge, float(step_N[row]))
+
+    resolution = low_pass_in_voxels(source, voxel) if source.low_pass else 0.0
+    margin = low_pass_margin(resolution)
+
+    def filtered(row: int) -> Cut:
+        return low_passed(cut(row, margin), margin, resolution)
+
+    offset_N3 = np.where(step_N[:, None] == 1, zyx_N3 - (start_N3 + source.box // 2), 0.0)
     return Pool(
         particles.ids, (1, source.box, source.box, source.box), cut, source.protein or "dark",
-        padded_N=padded_N, group_N=particles.tomogram_N, voxel_size_angst=sizes[0],
+        padded_N=padded_N, group_N=particles.tomogram_N, voxel_size_angst=voxel,
+        prepared=filtered if source.low_pass else None,
+        statistics=(lambda row: statistics(particles.tomogram_N[row])) if source.normalise == "tomogram" else None,
+        offset_zyx_N3=offset_N3,
     )  # fmt: skip
