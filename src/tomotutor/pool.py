@@ -49,6 +49,8 @@ class Pool:
         What an item belongs to (its tomogram), for figures per group; all "" where there are no groups.
     voxel_size_angst : float
         0 where unknown.
+    tilt_range_N2 : ndarray
+        Lowest and highest tilt of each item's tilt series, degrees; NaN where unknown, no rows where all are.
     """
 
     ids: tuple[str, ...]
@@ -60,6 +62,7 @@ class Pool:
     padded_N: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     group_N: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
     voxel_size_angst: float = 0.0
+    tilt_range_N2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -10,7 +10,7 @@ from tomotutor.sources.base import Source, with_statistics
 from tomotutor.sources.images import open_images
 from tomotutor.sources.mrc_dir import open_mrc_dir
 from tomotutor.sources.stack import open_stack
-from tomotutor.sources.tomogram import open_particles
+from tomotutor.sources.tomogram import open_particles, resolve
 
 SOURCES: dict[str, Callable[[Source], Pool]] = {
     "particles": open_particles,
@@ -26,4 +26,4 @@ def open_pool(source: Source) -> Pool:
     return SOURCES[source.kind](source)
 
 
-__all__ = ["SOURCES", "Source", "open_pool", "with_statistics"]
+__all__ = ["SOURCES", "Source", "open_pool", "resolve", "with_statistics"]

@@ -41,6 +41,10 @@ class Source:
         Name of the items' array in an .npz file.
     mean, std : tuple of float
         Per-channel statistics of 2D images, measured once.
+    coordinate_pixel_size : float
+        What the pixels or voxels of a particle list measure, Å; 0 believes the list, or takes them for voxels of the tomogram.
+    centre : {"", "relion-napari"}
+        What RELION's centred coordinates count from: size/2, or one pixel of the tilt series less.
     """
 
     kind: str
@@ -55,6 +59,8 @@ class Source:
     key: str = "x"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    coordinate_pixel_size: float = 0.0
+    centre: str = ""
 
     def __post_init__(self) -> None:
         if self.protein not in ("dark", "bright", "none", ""):
@@ -65,6 +71,10 @@ class Source:
             raise TomoTutorError(f"box is {self.box}; expected 8 to 256 voxels")
         if self.voxel_size < 0 or not np.isfinite(self.voxel_size):
             raise TomoTutorError(f"voxel size is {self.voxel_size}; expected Å above 0")
+        if self.coordinate_pixel_size < 0 or not np.isfinite(self.coordinate_pixel_size):
+            raise TomoTutorError(f"coordinate pixel size is {self.coordinate_pixel_size}; expected Å above 0")
+        if self.centre not in ("", "relion-napari"):
+            raise TomoTutorError(f"centre is {self.centre!r}; expected relion-napari, or nothing for size/2")
 
     def replace(self, **changes: Any) -> Source:
         """Return a copy with some options changed."""
