@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import mrcfile
@@ -9,7 +10,7 @@ from helpers import FAST, write_mrc, write_star
 from tomotutor.averages import average, measured, write_averages
 from tomotutor.cli import main
 from tomotutor.errors import TomoTutorError
-from tomotutor.formats.poses import read_rotations
+from tomotutor.formats.euler import angles_to_matrix
 from tomotutor.pool import Cut, Pool
 from tomotutor.sources import Source, open_pool
 from tomotutor.views import Predictions
@@ -91,7 +92,8 @@ def random_angles(n, seed=1):
 def test_turned_wedged_noisy_copies_average_to_the_particle(tmp_path, tilt_range):
     angles = random_angles(64)
     source = write_tomogram_set(tmp_path, angles, tilt_range=tilt_range)
-    pool, matrices = open_pool(source), read_rotations(source.file)
+    pool = open_pool(source)
+    matrices = angles_to_matrix(pool.angles_deg_N3)
     np.testing.assert_allclose(matrices, [relion_matrix(*a) for a in angles], atol=1e-5)
     rows = np.arange(64)
     found = correlation(average(pool, rows, matrices), particle())
@@ -109,7 +111,7 @@ def test_turned_wedged_noisy_copies_average_to_the_particle(tmp_path, tilt_range
 def test_angles_of_subtomogram_and_particle_go_together(tmp_path):
     source = write_tomogram_set(tmp_path, random_angles(36), subtomogram=random_angles(36, 2))
     pool = open_pool(source)
-    assert correlation(average(pool, np.arange(36), read_rotations(source.file)), particle()) > 0.93
+    assert correlation(average(pool, np.arange(36), angles_to_matrix(pool.angles_deg_N3)), particle()) > 0.93
 
 
 def test_wedge_weights_put_back_what_a_wedge_takes_away():
@@ -147,9 +149,7 @@ def test_files_say_how_many_and_how(tmp_path):
     (tmp_path / "out" / "average_junk.mrc").write_text("of an earlier export")
     pool = open_pool(source)
     done = []
-    written = write_averages(
-        tmp_path / "out", pool, predictions, ["big one", "small", "junk"], read_rotations(source.file), lambda *n: done.append(n)
-    )
+    written = write_averages(tmp_path / "out", pool, predictions, ["big one", "small", "junk"], lambda *n: done.append(n))
     assert [p.name for p in written] == ["average_big_one.mrc", "average_small.mrc"] == sorted(p.name for p in (tmp_path / "out").iterdir())
     assert done[-1] == (9, 9)
     with mrcfile.open(written[0]) as mrc:
@@ -159,8 +159,9 @@ def test_files_say_how_many_and_how(tmp_path):
         ]
         assert mrc.voxel_size.x == 10
         assert mrc.data.shape == (BOX,) * 3
-        np.testing.assert_allclose(mrc.data, average(pool, np.arange(5), read_rotations(source.file)), atol=1e-6)
-    (plain,) = write_averages(tmp_path / "plain", pool, Predictions(np.zeros(9, int), *[np.zeros(9)] * 3), ["a"], None)
+        np.testing.assert_allclose(mrc.data, average(pool, np.arange(5), angles_to_matrix(pool.angles_deg_N3)), atol=1e-6)
+    without = dataclasses.replace(pool, angles_deg_N3=np.zeros((0, 3)))
+    (plain,) = write_averages(tmp_path / "plain", without, Predictions(np.zeros(9, int), *[np.zeros(9)] * 3), ["a"])
     with mrcfile.open(plain) as mrc:
         assert mrc.get_labels()[1] == "not aligned: the list has no angles"
         np.testing.assert_allclose(mrc.data, pool.read(np.arange(9)).mean(0)[0], atol=1e-5)
@@ -168,10 +169,10 @@ def test_files_say_how_many_and_how(tmp_path):
 
 def test_lists_without_angles_or_with_some_of_them(tmp_path):
     source = write_tomogram_set(tmp_path, random_angles(4), columns=("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))
-    assert read_rotations(source.file) is None
+    assert not len(open_pool(source).angles_deg_N3)
     source = write_tomogram_set(tmp_path, random_angles(4), columns=("rlnAngleTilt",))
     with pytest.raises(TomoTutorError, match=r"p\.star: it lacks rlnAngleTilt; expected all three angles"):
-        read_rotations(source.file)
+        open_pool(source)
 
 
 def test_export_averages_by_the_command_line(tmp_path, capsys):

@@ -14,6 +14,7 @@ from scipy.ndimage import affine_transform
 
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file
+from tomotutor.formats.euler import angles_to_matrix
 from tomotutor.pool import Pool
 from tomotutor.views import Predictions
 
@@ -98,7 +99,6 @@ def write_averages(
     pool: Pool,
     predictions: Predictions,
     classes: Sequence[str],
-    matrix_N33: np.ndarray | None,
     report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Path]:
     """Write `average_<class>.mrc` for each class that has particles, at the pool's voxel size; its labels say how many and how.
@@ -115,6 +115,7 @@ def write_averages(
     """
     if pool.ndim != 3:
         raise TomoTutorError("export: averages are made of 3D items, and those of this session are 2D; use --format csv")
+    matrix_N33 = angles_to_matrix(pool.angles_deg_N3) if len(pool.angles_deg_N3) else None
     how = "not aligned: the list has no angles"
     if matrix_N33 is not None:
         known = len(pool.tilt_range_N2) and not np.isnan(pool.tilt_range_N2).all()

@@ -1,8 +1,9 @@
-"""Labels and predictions back to the programs they came from: RELION STAR files and CSV tables."""
+"""Labels and predictions back to the programs they came from: particle lists of every format and CSV tables; one list as another."""
 
 from __future__ import annotations
 
 import csv
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import numpy as np
 
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file
+from tomotutor.formats.lists import LISTS, format_for, format_of, rewrite_list, write_list
 from tomotutor.formats.relion import read_column, write_particles
+from tomotutor.sources import Source, resolve
+from tomotutor.sources.tomogram import known_tomograms, measure_tomogram, read_particle_list
 from tomotutor.views import Predictions
 
 CLASS = "_rlnClassNumber"
@@ -78,14 +82,138 @@ def export_relion(
             with new_file(target) as path:
                 write_particles(particle_list, path, columns, rows)
             written.append(target)
-    counts = np.bincount(predictions.class_N, minlength=len(classes)).tolist()
-    written.append(folder / "classes.csv")
-    _write_csv(written[-1], ("number", "class", "particles"), ((n, c, k) for n, (c, k) in enumerate(zip(classes, counts, strict=True), 1)))
+    written.append(_write_classes(folder, predictions, classes))
     before = read_column(particle_list, CLASS)
     if before is not None:
         written.append(folder / "previous_class_number.csv")
         _write_csv(written[-1], ("item", "rlnClassNumber"), zip(ids, before, strict=True))
     return written
+
+
+def export_list(
+    folder: Path, source: Source | None, kind: str, ids: Sequence[str], predictions: Predictions, classes: Sequence[str], *,
+    per_class: bool = False,
+) -> list[Path]:  # fmt: skip
+    """Write the session's particle list with its classes, in some format.
+
+    In its own format the list is written again with nothing changed but the class (and, in RELION and CSV, our columns);
+    to another format it is converted. `classes.csv` has number, name and count of each class; class numbers that the list
+    had are kept in `previous_class_number.csv`.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing; files of an earlier export are replaced.
+    source : Source or None
+        The original list.
+    kind : str
+        A key of `LISTS`.
+    ids, predictions, classes
+        Items, the answer for each, and class names.
+    per_class : bool
+        Also write one list per class that has particles; IMOD and copick have an object for each class anyway.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    if source is None:
+        raise TomoTutorError(f"export: the session did not come from a particle list, which --format {kind} needs; use --format csv")
+    source = resolve(source)
+    own = format_of(source.file)
+    if kind == own == "relion":
+        return export_relion(folder, source.file, ids, predictions, classes, per_class=per_class)
+    table, entries = read_particle_list(source)
+    names = dict.fromkeys(table.tomogram_N.tolist())
+    tomograms = {name: measure_tomogram(name, entries.get(name), source, needed=False)[1] for name in names}
+    if kind == "relion":
+        with tempfile.TemporaryDirectory() as scratch:
+            converted = Path(scratch) / "particles.star"
+            write_list(table, converted, kind, tomograms)
+            return export_relion(folder, converted, ids, predictions, classes, per_class=per_class)
+    class_N = predictions.class_N.astype(np.int64) + 1
+    labeled = table.replace(class_N=class_N, class_names=tuple(classes))
+    extra = {
+        "tomotutor_confidence": [f"{p:.6f}" for p in predictions.confidence_N.tolist()],
+        "tomotutor_disagreement": [f"{d:.6g}" for d in predictions.disagreement_N.tolist()],
+        "tomotutor_labeled": [str(int(k)) for k in predictions.labeled_N.tolist()],
+    }
+    ending = LISTS[kind].endings[0] if kind not in ("imod", "copick") else ".mod" if kind == own == "imod" and source.file.is_file() else ""
+    # a model is called as its tomogram
+    target = folder / (source.file.name if ending == ".mod" else f"particles{ending}" if ending else kind)
+    if not ending:
+        for old in [*target.glob("*.mod"), *target.glob("ExperimentRuns/*/Picks/tomotutor_0_*.json")]:
+            old.unlink()
+
+    def write(path: Path, rows: np.ndarray | None) -> None:
+        if kind == own:
+            rewrite_list(source.file, path, class_N, tuple(classes), rows=rows, extra=extra if kind == "csv" else None)
+        else:
+            write_list(labeled if rows is None else labeled.take(rows), path, kind, tomograms)
+
+    write(target, None)
+    written = [target]
+    if per_class and kind not in ("imod", "copick"):
+        for number, name in enumerate(classes, start=1):
+            rows = np.flatnonzero(class_N == number)
+            path = folder / f"particles_{name.replace(' ', '_')}{ending}"
+            if not len(rows):
+                path.unlink(missing_ok=True)
+                continue
+            write(path, rows)
+            written.append(path)
+    written.append(_write_classes(folder, predictions, classes))
+    if table.class_N is not None:
+        before = [table.class_names[c - 1] if table.class_names else c for c in table.class_N.tolist()]
+        written.append(folder / "previous_class_number.csv")
+        _write_csv(written[-1], ("item", "class"), zip(ids, before, strict=True))
+    return written
+
+
+def convert_list(source: Source, out: Path, kind: str = "", tilt_series_pixel_size: float = 0.0) -> str:
+    """Write a particle list in another format.
+
+    Parameters
+    ----------
+    source : Source
+        The list, and what is known of its tomograms.
+    out : Path
+        File to write; for IMOD and copick it may be a folder.
+    kind : str
+        A key of `LISTS`; by default by the ending of `out`.
+    tilt_series_pixel_size : float
+        What the pixels of a RELION 4 list measure, Å; 0 takes the tomogram set's.
+
+    Returns
+    -------
+    str
+        A sentence: what was kept and what the format has no place for.
+    """
+    source = resolve(source)
+    kind = kind or format_for(out)
+    if out.resolve() == source.file.resolve():
+        raise TomoTutorError(f"{out}: this is the list itself; choose another name")
+    if kind == "imod" and out.is_dir() and any(out.iterdir()):
+        raise TomoTutorError(f"{out}: exists already and is not empty; choose another folder for the models")
+    table, entries = read_particle_list(source)
+    what = f"{out}: {len(table)} particles of {len(set(table.tomogram_N.tolist()))} tomograms"
+    same = kind == format_of(source.file) and not source.centre and LISTS[kind].frame in (None, (table.unit, table.origin))
+    if same:
+        rewrite_list(source.file, out)
+        return f"{what}; every value as it was"
+    dropped = write_list(table, out, kind, known_tomograms(table, entries, source), tilt_series_pixel_size)
+    have = {"orientation": table.angles_deg_N3, "class": table.class_N, "score": table.score_N, "tilt range": table.tilt_range_N2}
+    kept = ["tomogram", "position (shifts applied)", *(name for name, values in have.items() if values is not None and name not in dropped)]
+    told = f"{what}; kept: {', '.join(kept)}" + (f"; no place for: {', '.join(dropped)}" if dropped else "")
+    return told + (f"; {table.assumed}" if table.assumed else "")
+
+
+def _write_classes(folder: Path, predictions: Predictions, classes: Sequence[str]) -> Path:
+    counts = np.bincount(predictions.class_N, minlength=len(classes)).tolist()
+    path = folder / "classes.csv"
+    _write_csv(path, ("number", "class", "particles"), ((n, c, k) for n, (c, k) in enumerate(zip(classes, counts, strict=True), 1)))
+    return path
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: object) -> None:

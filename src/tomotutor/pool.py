@@ -55,6 +55,8 @@ class Pool:
         Row number to the mean and deviation of its tomogram, to normalise by; None: each item by its own valid voxels.
     tilt_range_N2 : ndarray
         Smallest and largest tilt of each item's tomogram, degrees, nan where unknown; (0, 2) where none is known.
+    angles_deg_N3 : ndarray
+        Orientations as RELION's rot, tilt, psi (see `formats.euler`); (0, 3) where there are none.
     offset_zyx_N3 : ndarray
         Where in its box a particle lies, voxels from the centre voxel size // 2; (0, 3) where there is no such offset.
     """
@@ -71,6 +73,7 @@ class Pool:
     prepared: Callable[[int], Cut] | None = None
     statistics: Callable[[int], tuple[float, float]] | None = None
     tilt_range_N2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    angles_deg_N3: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     offset_zyx_N3: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __len__(self) -> int:

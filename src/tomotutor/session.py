@@ -24,7 +24,7 @@ from tomotutor.queue import Queue
 from tomotutor.recipe import Recipe
 from tomotutor.round_files import RoundScores, read_pool_scores, read_scores, round_folder, write_pool_scores, write_round
 from tomotutor.session_file import SessionFile
-from tomotutor.sources import open_pool
+from tomotutor.sources import Source, open_pool
 from tomotutor.store import RoundRecord, SessionStore
 from tomotutor.trainer import Trainer
 from tomotutor.views import CurvePoint, ItemView, Phase, PoolScores, Predictions, Status
@@ -125,9 +125,14 @@ class Session:
         return self._file.recipe
 
     @property
+    def particle_source(self) -> Source | None:
+        """The session's own copy of its particle list and what is known of its tomograms, None for other input."""
+        return self._file.source_in(self.folder) if self._file.source.kind == "particles" else None
+
+    @property
     def particle_list(self) -> Path | None:
-        """The session's own copy of its RELION particle list, None for other input."""
-        return Path(self._file.source_in(self.folder).path) if self._file.source.kind == "particles" else None
+        """The session's own copy of its particle list, None for other input."""
+        return self.particle_source.file if self.particle_source else None
 
     @property
     def array_file(self) -> Path | None:

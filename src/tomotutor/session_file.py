@@ -17,16 +17,17 @@ import tomli_w
 import tomotutor
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file, new_folder
+from tomotutor.formats.lists import files_of
 from tomotutor.pool import find_twins
 from tomotutor.recipe import Recipe, preset
-from tomotutor.sources import Source, open_pool, with_statistics
+from tomotutor.sources import Source, open_pool, resolve, with_statistics
 from tomotutor.store import SessionStore
 
 log = logging.getLogger(__name__)
 
 JUNK = "junk"
 NAME = "session.toml"
-_LISTS = {"path": "particles.star", "tomograms": "tomograms.star"}  # copied into a session that has a particle list
+_TOMOGRAMS = "tomograms.star"  # copied into a session that has a particle list, as is the list
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,21 @@ class SessionFile:
         """Return the source with the session's own copies of the lists."""
         if self.source.kind != "particles":
             return self.source
-        tomograms = str(folder / _LISTS["tomograms"]) if self.source.tomograms else ""
-        return self.source.replace(path=str(folder / _LISTS["path"]), tomograms=tomograms)
+        tomograms = str(folder / _TOMOGRAMS) if self.source.tomograms else ""
+        return self.source.replace(path=str(folder / _list_name(self.source.file)), tomograms=tomograms)
+
+
+def _list_name(path: Path) -> str:
+    """Return where a session keeps its copy of a list; formats other than STAR read tomogram names off file names, so they keep theirs."""
+    return "particles.star" if path.suffix.lower() == ".star" else f"particles/{path.name}"
+
+
+def _copy_list(path: Path, target: Path) -> None:
+    """Copy a particle list with all files that belong to it."""
+    for file in files_of(path):
+        copy = target / file.relative_to(path) if path.is_dir() else target if file == path else target.with_suffix(file.suffix)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
 
 
 def check_classes(names: Sequence[str], *, junk: bool = True) -> tuple[str, ...]:
@@ -151,6 +165,7 @@ def create_session(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TomoTutorError(f"{folder}: exists already and is not empty; choose another name for the session")
     names = check_classes(classes, junk=junk)
+    source = resolve(source)
     original = source.file.resolve()
     source = source.replace(
         path=str(original),
@@ -168,9 +183,9 @@ def create_session(
         folder.rmdir()
     with new_folder(folder) as partial:
         if source.kind == "particles":
-            for field, name in _LISTS.items():
-                if getattr(source, field):
-                    shutil.copyfile(getattr(source, field), partial / name)
+            _copy_list(original, partial / _list_name(original))
+            if source.tomograms:
+                shutil.copyfile(source.tomograms, partial / _TOMOGRAMS)
         SessionFile(names, source, chosen).write(partial)
         SessionStore.create(partial, pool.ids, twin_N)
     padded = int(pool.padded_N.sum()) if len(pool.padded_N) else 0

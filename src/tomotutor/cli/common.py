@@ -59,17 +59,18 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that describe an input."""
     kind = parser.add_argument_group("input (one of)").add_mutually_exclusive_group(required=True)
     kind.add_argument(
-        "--particles", metavar="STAR", help="RELION 5 particle list with centred coordinates; boxes are cut from its tomograms"
+        "--particles",
+        metavar="LIST",
+        help="particle list: RELION, WARP, M or pytom-match-pick STAR, RELION 5 optimisation set, Dynamo .tbl, EM motive list, IMOD .mod "
+        "(or a folder of them), CSV, copick picks; boxes are cut from its tomograms",
     )
     kind.add_argument("--stack", metavar="FILE", help="stack of volumes in one MRC, HDF5, Zarr or EM file, or of 2D images (.mrcs)")
     kind.add_argument("--mrc-dir", metavar="DIR", help="folder of subtomograms, one .mrc, .em or .mrc.gz file each")
     kind.add_argument("--array", metavar="FILE", help=".npz (array x) or .npy: (N,D,H,W), (N,H,W) or (N,H,W,C)")
     kind.add_argument("--images", metavar="DIR", help="folder of 2D images")
     options = parser.add_argument_group("about the input")
-    options.add_argument("--tomograms", metavar="STAR", default="", help="RELION 5 tomogram set (tomograms.star)")
-    options.add_argument("--tomogram-dir", metavar="DIR", default="", help="further folder to look for tomograms in")
+    add_list_arguments(options)
     options.add_argument("--box", type=int, default=32, metavar="VOXELS", help="edge of the boxes cut from tomograms (default 32)")
-    options.add_argument("--voxel-size", type=float, default=0.0, metavar="A", help="voxel size in Å, over what the headers say")
     options.add_argument(
         "--protein",
         choices=("dark", "bright"),
@@ -101,6 +102,26 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     prepared.add_argument("--tilt-dir", metavar="DIR", default="", help="folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt")
 
 
+def add_list_arguments(options: argparse._ActionsContainer) -> None:
+    """Add the arguments that say how a particle list and its tomograms are to be understood."""
+    options.add_argument("--tomograms", metavar="STAR", default="", help="RELION tomogram set (tomograms.star)")
+    options.add_argument("--tomogram-dir", metavar="DIR", default="", help="further folder to look for tomograms in")
+    options.add_argument("--voxel-size", type=float, default=0.0, metavar="A", help="voxel size in Å, over what the headers say")
+    options.add_argument(
+        "--coordinate-pixel-size",
+        type=float,
+        default=0.0,
+        metavar="A",
+        help="what one pixel of the list's coordinates measures, in Å, where the list does not tell or tells it wrongly",
+    )
+    options.add_argument(
+        "--centre",
+        choices=("relion-napari",),
+        default="",
+        help="for centred coordinates of RELION's napari picker or pytom-match-pick, whose 0 lies one tilt-series pixel below size/2",
+    )
+
+
 def read_source(args: argparse.Namespace) -> Source:
     """Return the input that the arguments describe."""
     from tomotutor.sources import SOURCES, Source
@@ -110,6 +131,7 @@ def read_source(args: argparse.Namespace) -> Source:
         kind, str(Path(path).resolve()), args.tomograms, str(Path(path).resolve().parent), args.tomogram_dir,
         args.box, args.voxel_size, args.protein, args.ndim, args.key, rescale=args.rescale, low_pass=args.low_pass,
         normalise=args.normalise, tilt_range=tuple(args.tilt_range), tilt_dir=args.tilt_dir, byte_sign=args.bytes,
+        coordinate_pixel_size=args.coordinate_pixel_size, centre=args.centre,
     )  # fmt: skip
 
 

@@ -151,7 +151,8 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from tomotutor.export import export_relion, write_predictions
+    from tomotutor.export import export_list, write_predictions
+    from tomotutor.formats.lists import format_of
     from tomotutor.session import Session
 
     session = Session(args.session)
@@ -159,19 +160,18 @@ def _export(args: argparse.Namespace) -> None:
         predictions, out = session.predictions(show_progress), Path(args.out)
     finally:
         session.close()
+    written, source = [], session.particle_source
     if args.format == "averages":
         from tomotutor.averages import write_averages
-        from tomotutor.formats.poses import read_rotations
 
-        matrices = read_rotations(session.particle_list) if session.particle_list else None
-        if matrices is None:
+        if not len(session.pool.angles_deg_N3):
             print("warning: the input has no angles, so the particles are averaged as they lie", file=sys.stderr)
-        written = write_averages(out, session.pool, predictions, session.classes, matrices, show_reading)
+        written = write_averages(out, session.pool, predictions, session.classes, show_reading)
     elif args.format == "csv":
         written = [out / "predictions.csv"]
         write_predictions(written[0], session.pool.ids, predictions, session.classes)
-    else:
-        written = export_relion(out, session.particle_list, session.pool.ids, predictions, session.classes, per_class=args.per_class)
+    if args.format != "csv" or (source and format_of(source.file) == "csv"):
+        written += export_list(out, source, args.format, session.pool.ids, predictions, session.classes, per_class=args.per_class)
     if args.json:
         print_json([str(path) for path in written])
     else:
@@ -181,9 +181,10 @@ def _export(args: argparse.Namespace) -> None:
 def _apply(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from tomotutor.export import export_relion, write_predictions
+    from tomotutor.export import export_list, write_predictions
+    from tomotutor.formats.lists import format_of
     from tomotutor.session import Session, predictions_from
-    from tomotutor.sources import open_pool
+    from tomotutor.sources import open_pool, resolve
 
     source = read_source(args)
     session = Session(args.session)
@@ -197,7 +198,8 @@ def _apply(args: argparse.Namespace) -> None:
     write_predictions(out / "predictions.csv", pool.ids, predictions, session.classes)
     print(out / "predictions.csv")
     if source.kind == "particles":
-        for path in export_relion(out, source.file, pool.ids, predictions, session.classes, per_class=args.per_class):
+        kind = format_of(resolve(source).file)
+        for path in export_list(out, source, kind, pool.ids, predictions, session.classes, per_class=args.per_class):
             print(path)
 
 
@@ -237,13 +239,17 @@ def add(commands: Commands) -> None:
 
     export = add_command(commands, "export", _export, "write labels and predictions for other programs")
     export.add_argument(
-        "--format", required=True, choices=("relion", "csv", "averages"), help="RELION STAR, a table, or an MRC average of each class"
+        "--format",
+        required=True,
+        choices=("relion", "csv", "dynamo", "em", "copick", "imod", "averages"),
+        help="particle list with classes: the session's own format keeps every value, others are converted; csv: a table of predictions; "
+        "averages: an MRC average of each class",
     )
     export.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
-    export.add_argument("--per-class", action="store_true", help="also one STAR file per class")
+    export.add_argument("--per-class", action="store_true", help="also one list per class")
     export.add_argument("--json", action="store_true", help="for programs")
 
     apply = add_command(commands, "apply", _apply, "use a trained session on new input: predictions and export")
     add_source_arguments(apply)
     apply.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
-    apply.add_argument("--per-class", action="store_true", help="also one STAR file per class")
+    apply.add_argument("--per-class", action="store_true", help="also one list per class")

@@ -1,175 +1,80 @@
-"""RELION STAR files: particle lists and tomogram sets, read and written token for token through gemmi.
-
-Coordinates: RELION 5's `rlnCenteredCoordinate{X,Y,Z}Angst` are Å from the tomogram's centre, which RELION's C++ code
-takes at size/2 voxels; so do we.
-"""
+"""RELION's tomogram and optimisation sets, and particle lists written again token for token."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from gemmi import cif
 
 from tomotutor.errors import TomoTutorError
+from tomotutor.formats.star import find_block, has_column, numbers_of, read_star, texts_of
+from tomotutor.formats.table import TomogramEntry
 
-_CENTRED = ("_rlnCenteredCoordinateXAngst", "_rlnCenteredCoordinateYAngst", "_rlnCenteredCoordinateZAngst")
-
-
-@dataclass(frozen=True)
-class ParticleList:
-    """A RELION particle list.
-
-    Attributes
-    ----------
-    path : Path
-        Where it was read.
-    tomogram_N : ndarray of str
-        `rlnTomoName` of each row.
-    xyz_angst_N3 : ndarray
-        Centred coordinates, Å, x first.
-    """
-
-    path: Path
-    tomogram_N: np.ndarray
-    xyz_angst_N3: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.tomogram_N)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Item ids: `tomogram:star_row`, rows of data_particles counted from 1."""
-        return tuple(f"{name}:{row}" for row, name in enumerate(self.tomogram_N.tolist(), start=1))
+CENTRED = tuple(f"_rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
+PIXELS = tuple(f"_rlnCoordinate{axis}" for axis in "XYZ")
 
 
-@dataclass(frozen=True)
-class TomogramEntry:
-    """One row of a tomogram set: `voxel_size_angst` and `size_xyz` (voxels) of the reconstruction, where given (else 0)."""
-
-    name: str
-    file: str
-    voxel_size_angst: float
-    size_xyz: tuple[float, float, float]
-
-
-def read_star(path: Path) -> cif.Document:
-    """Read a STAR file.
-
-    Raises
-    ------
-    TomoTutorError
-        Missing, unreadable, or with a block that has no name.
-    """
-    if not path.is_file():
-        raise TomoTutorError(f"{path}: no such file")
-    try:
-        document = cif.read(str(path))
-    except (ValueError, RuntimeError, OSError) as problem:
-        where = re.sub(r"^.*?:(?=\d+:)", "line ", str(problem).splitlines()[0].replace(str(path), ""))
-        raise TomoTutorError(f"{path}: not a STAR file that can be read ({where.strip()})") from None
-    for block in document:
-        if not block.name.strip():
-            raise TomoTutorError(
-                f"{path}: it has a block without a name ('data_'), which RELION does not read either; "
-                "expected 'data_particles' (or 'data_global' in a tomogram set): name the block"
-            )
-    return document
-
-
-def _block(document: cif.Document, path: Path, names: Sequence[str], column: str) -> cif.Block:
-    """Return the block called one of `names`, or the only one that has `column`."""
-    for name in names:
-        block = document.find_block(name)
-        if block is not None:
-            return block
-    having = [block for block in document if block.find_loop(column)]
-    if len(having) == 1:
-        return having[0]
-    blocks = ", ".join(f"data_{b.name}" for b in document) or "no blocks"
-    raise TomoTutorError(f"{path}: found {blocks}; expected a block data_{names[0]}")
-
-
-def _column(block: cif.Block, path: Path, name: str) -> list[str]:
-    column = block.find_loop(name)
-    if not column:
-        value = block.find_value(name)
-        if value is not None:
-            return [value]
-        loops = [item.loop for item in block if item.loop]
-        found = ", ".join(str(tag).removeprefix("_") for loop in loops for tag in loop.tags) or "no columns"
-        raise TomoTutorError(f"{path}: block data_{block.name} lacks the column {name.removeprefix('_')}; it has {found}")
-    return list(column)
-
-
-def _numbers(tokens: list[str], path: Path, name: str) -> np.ndarray:
-    try:
-        values = np.array(tokens, dtype=np.float64)
-    except ValueError:
-        row = next(i for i, t in enumerate(tokens, start=1) if not _is_number(t))
-        raise TomoTutorError(f"{path}: column {name.removeprefix('_')}, row {row}: found {tokens[row - 1]!r}; expected a number") from None
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values))[0]) + 1
-        raise TomoTutorError(f"{path}: column {name.removeprefix('_')}, row {row}: found {tokens[row - 1]!r}; expected a finite number")
-    return values
-
-
-def _is_number(token: str) -> bool:
-    try:
-        float(token)
-    except ValueError:
-        return False
-    return True
-
-
-def read_particles(path: Path) -> ParticleList:
-    """Read a RELION 5 particle list with centred coordinates.
-
-    Raises
-    ------
-    TomoTutorError
-        A column is missing or holds no numbers, or the list is empty.
-    """
-    document = read_star(path)
-    block = _block(document, path, ("particles",), _CENTRED[0])
-    if not block.find_loop(_CENTRED[0]) and block.find_loop("_rlnCoordinateX"):
-        raise TomoTutorError(
-            f"{path}: it has rlnCoordinateX/Y/Z (pixels of a tilt series whose pixel size it does not tell); expected RELION 5's "
-            "rlnCenteredCoordinateXAngst/YAngst/ZAngst"
-        )
-    names = [cif.as_string(token) for token in _column(block, path, "_rlnTomoName")]
-    if not names:
-        raise TomoTutorError(f"{path}: the particle list is empty; expected at least one row in data_{block.name}")
-    xyz = np.stack([_numbers(_column(block, path, column), path, column) for column in _CENTRED], axis=1)
-    return ParticleList(path, np.array(names, dtype=object), xyz)
+def particle_block(document: cif.Document, path: Path) -> cif.Block:
+    """Return the block of a particle list."""
+    return find_block(document, path, ("particles",), (CENTRED[0], PIXELS[0]))
 
 
 def read_tomograms(path: Path) -> dict[str, TomogramEntry]:
-    """Read a RELION 5 tomogram set (tomograms.star) into entries by `rlnTomoName`."""
+    """Read a tomogram set (tomograms.star) of RELION 4 or 5 into entries by `rlnTomoName`.
+
+    Raises
+    ------
+    TomoTutorError
+        It has no names, or a column holds no numbers.
+    """
     document = read_star(path)
-    block = _block(document, path, ("global",), "_rlnTomoReconstructedTomogram")
-    names = [cif.as_string(t) for t in _column(block, path, "_rlnTomoName")]
-    files = [cif.as_string(t) for t in _column(block, path, "_rlnTomoReconstructedTomogram")]
+    block = find_block(document, path, ("global",), ("_rlnTomoReconstructedTomogram", "_rlnTomoTiltSeriesPixelSize"))
+    names = texts_of(block, path, "_rlnTomoName")
+    reconstructed = has_column(block, "_rlnTomoReconstructedTomogram")
+    files = texts_of(block, path, "_rlnTomoReconstructedTomogram") if reconstructed else [""] * len(names)
 
     def optional(column: str) -> np.ndarray:
-        has = block.find_loop(column) or block.find_pair(column) is not None
-        return _numbers(_column(block, path, column), path, column) if has else np.zeros(len(names))
+        values = numbers_of(block, path, column) if has_column(block, column) else np.zeros(len(names))
+        if (values < 0).any():
+            raise TomoTutorError(f"{path}: column {column.removeprefix('_')} holds {values.min():g}; expected no number below 0")
+        return values
 
     binning = optional("_rlnTomoTomogramBinning")
-    voxel = optional("_rlnTomoTiltSeriesPixelSize") * binning
-    size = np.stack([optional(f"_rlnTomoSize{axis}") for axis in "XYZ"], axis=1) / np.where(binning > 0, binning, 1)[:, None]
+    pixel = optional("_rlnTomoTiltSeriesPixelSize")
+    unbinned = np.stack([optional(f"_rlnTomoSize{axis}") for axis in "XYZ"], axis=1)
+    size = unbinned / np.where(binning > 0, binning, 1)[:, None]
     return {
-        name: TomogramEntry(name, file, float(v), (float(s[0]), float(s[1]), float(s[2])))
-        for name, file, v, s in zip(names, files, voxel, size, strict=True)
+        name: TomogramEntry(
+            name, file, float(v), (float(s[0]), float(s[1]), float(s[2])), float(p), (float(e[0]), float(e[1]), float(e[2]))
+        )
+        for name, file, v, s, p, e in zip(names, files, pixel * binning, size, pixel, unbinned * pixel[:, None], strict=True)
     }
+
+
+def read_optimisation_set(path: Path) -> tuple[str, str] | None:
+    """Return the particle list and the tomogram set that an optimisation set names, as written in it; None for any other file.
+
+    Raises
+    ------
+    TomoTutorError
+        It is no STAR file, or an optimisation set without a particle list.
+    """
+    document = read_star(path, unnamed=True)
+    for block in document:
+        if not has_column(block, "_rlnTomoTomogramsFile") and not has_column(block, "_rlnTomoParticlesFile"):
+            continue
+        if not has_column(block, "_rlnTomoParticlesFile"):
+            raise TomoTutorError(f"{path}: this optimisation set names no particle list (rlnTomoParticlesFile); choose a later one")
+        tomograms = texts_of(block, path, "_rlnTomoTomogramsFile") if has_column(block, "_rlnTomoTomogramsFile") else [""]
+        return texts_of(block, path, "_rlnTomoParticlesFile")[0], tomograms[0]
+    return None
 
 
 def read_column(path: Path, label: str) -> list[str] | None:
     """Return the tokens of a particle list's column (label with its underscore), None if it has none."""
-    column = _block(read_star(path), path, ("particles",), _CENTRED[0]).find_loop(label)
+    column = particle_block(read_star(path), path).find_loop(label)
     return list(column) if column else None
 
 
@@ -188,8 +93,10 @@ def write_particles(source: Path, target: Path, columns: dict[str, list[str]], r
         Rows (from 0) to keep, in their order; by default all.
     """
     document = read_star(source)
-    block = _block(document, source, ("particles",), _CENTRED[0])
-    loop = block.find_loop("_rlnTomoName").get_loop()
+    block = particle_block(document, source)
+    loop = next((loop for label in (CENTRED[0], PIXELS[0]) if (loop := block.find_loop(label).get_loop()) is not None), None)
+    if loop is None:
+        raise TomoTutorError(f"{source}: block data_{block.name} has no table of particles; expected columns below loop_")
     tags = list(loop.tags)
     table = [list(block.find_loop(tag)) for tag in tags]
     for label, tokens in columns.items():
@@ -206,4 +113,4 @@ def write_particles(source: Path, target: Path, columns: dict[str, list[str]], r
     loop.set_all_values([[column[row] for row in kept] for column in table])
     version = re.search(r"^# version \d+", source.read_text(errors="replace"), re.MULTILINE)
     # RELION takes the file's version from this comment, which gemmi drops
-    target.write_text(f"{version[0] if version else '# version 50001'}\n\n{document.as_string()}")
+    target.write_text(f"{version[0] if version else '# version 50001'}\n\n{document.as_string()}", encoding="utf-8")

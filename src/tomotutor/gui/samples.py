@@ -8,9 +8,9 @@ import numpy as np
 
 from tomotutor.formats.label_csv import read_labels
 from tomotutor.formats.mrc import open_mrc
-from tomotutor.formats.relion import read_particles
+from tomotutor.formats.relion_list import read_relion
+from tomotutor.formats.table import TomogramEntry, in_frame
 from tomotutor.sample import sample_data
-from tomotutor.sources.tomogram import centre_to_voxel
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -18,11 +18,12 @@ LayerData = tuple[Any, dict[str, Any], str]
 def _layers(name: str) -> list[LayerData]:
     folder = sample_data()
     mrc = open_mrc(folder / "tomograms" / f"{name}.mrc")
-    particles = read_particles(folder / "particles.star")
+    particles = read_relion(folder / "particles.star")
     label_of = {row.item: row.label for row in read_labels(folder / "truth.csv")}
     rows = np.flatnonzero(particles.tomogram_N == name)
-    size_xyz = np.array(mrc.data.shape[::-1])
-    zyx_voxel = centre_to_voxel(particles.xyz_angst_N3[rows], size_xyz, mrc.voxel_size_angst)
+    z, y, x = mrc.data.shape
+    tomogram = TomogramEntry(name, voxel_size_angst=mrc.voxel_size_angst, size_xyz=(x, y, z))
+    zyx_voxel = in_frame(particles.take(rows), "voxel", "corner", {name: tomogram}).xyz_N3[:, ::-1]
     classes = np.array([label_of[particles.ids[row]] for row in rows])
     picks: dict[str, Any] = {"name": f"{name} picks", "features": {"class": classes}, "size": 12, "face_color": "class", "opacity": 0.5}
     return [(np.asarray(mrc.data), {"name": name}, "image"), (zyx_voxel, picks, "points")]

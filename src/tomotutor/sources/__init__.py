@@ -17,7 +17,7 @@ from tomotutor.sources.images import open_images
 from tomotutor.sources.mrc_dir import open_mrc_dir
 from tomotutor.sources.stack import open_stack
 from tomotutor.sources.tilt import tilt_ranges
-from tomotutor.sources.tomogram import open_particles
+from tomotutor.sources.tomogram import open_particles, resolve
 
 SOURCES: dict[str, Callable[[Source], Pool]] = {
     "particles": open_particles,
@@ -62,4 +62,4 @@ def _with_tilt_range(pool: Pool, source: Source) -> Pool:
     return dataclasses.replace(pool, tilt_range_N2=np.array([found[name] for name in pool.group_N.tolist()]))
 
 
-__all__ = ["SOURCES", "Source", "open_pool", "with_statistics"]
+__all__ = ["SOURCES", "Source", "open_pool", "resolve", "with_statistics"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -56,6 +57,10 @@ class Source:
         Folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt.
     byte_sign : {"", "signed", "unsigned"}
         What 8-bit voxels of MRC and EM files are; "" believes the header.
+    coordinate_pixel_size : float
+        What the pixels or voxels of a particle list measure, Å; 0 believes the list, or takes them for voxels of the tomogram.
+    centre : {"", "relion-napari"}
+        What RELION's centred coordinates count from: size/2, or one pixel of the tilt series less.
     """
 
     kind: str
@@ -76,6 +81,8 @@ class Source:
     tilt_range: tuple[float, ...] = ()
     tilt_dir: str = ""
     byte_sign: str = ""
+    coordinate_pixel_size: float = 0.0
+    centre: str = ""
 
     def __post_init__(self) -> None:
         if self.protein not in ("dark", "bright", "none", ""):
@@ -97,6 +104,10 @@ class Source:
             raise TomoTutorError(f"tilt range is {self.tilt_range}; expected the smallest and the largest tilt in degrees, such as -60 60")
         if self.byte_sign not in ("", "signed", "unsigned"):
             raise TomoTutorError(f"bytes are {self.byte_sign!r}; expected signed or unsigned")
+        if self.coordinate_pixel_size < 0 or not np.isfinite(self.coordinate_pixel_size):
+            raise TomoTutorError(f"coordinate pixel size is {self.coordinate_pixel_size}; expected Å above 0")
+        if self.centre not in ("", "relion-napari"):
+            raise TomoTutorError(f"centre is {self.centre!r}; expected relion-napari, or nothing for size/2")
 
     def replace(self, **changes: Any) -> Source:
         """Return a copy with some options changed."""
@@ -148,16 +159,17 @@ def open_source_volume(path: Path, source: Source) -> Volume:
     return open_volume(path, key=source.key, byte_sign=source.byte_sign, near_angst=near)
 
 
-def find_file(names: Sequence[str], source: Source) -> Path | None:
-    """Find the first of some relative names under the list's folder, then its ancestors, then `tomogram_dir`."""
+def find_file(names: Sequence[str], source: Source, fits: Callable[[Path], bool] = is_volume) -> Path | None:
+    """Find the first of some relative names that fits, under the list's folder, then its ancestors, then `tomogram_dir`."""
     root = Path(source.root).resolve()
     folders = [root, *root.parents]
     if source.tomogram_dir:
         folders.append(Path(source.tomogram_dir).resolve())
     for folder in folders:
         for name in names:
-            if is_volume(folder / name):
-                return folder / name
+            with contextlib.suppress(OSError):  # a name that is too long for a file
+                if fits(folder / name):
+                    return folder / name
     return None
 
 

@@ -54,11 +54,11 @@ def cut_resampled(volume: Voxels, zyx_voxel: np.ndarray, box: int, step: float) 
     return Cut(resample(values, position_zyx, step)[None], None if whole else valid)
 
 
-def leaves(zyx_voxel_N3: np.ndarray, box: int, step: float, shape_zyx: tuple[int, ...]) -> np.ndarray:
-    """Return whether boxes of `box` voxels, `step` old ones wide, leave a volume."""
-    first = np.floor(zyx_voxel_N3 - (box // 2) * step + 0.5)
-    last = np.floor(zyx_voxel_N3 + (box - 1 - box // 2) * step + 0.5)
-    return np.any((first < 0) | (last >= np.array(shape_zyx)), axis=1)
+def leaves(zyx_voxel_N3: np.ndarray, box: int, step_N1: np.ndarray, size_zyx_N3: np.ndarray) -> np.ndarray:
+    """Return whether boxes of `box` voxels, each `step_N1` voxels of its volume wide, leave a volume of that size."""
+    first = np.floor(zyx_voxel_N3 - (box // 2) * step_N1 + 0.5)
+    last = np.floor(zyx_voxel_N3 + (box - 1 - box // 2) * step_N1 + 0.5)
+    return np.any((first < 0) | (last >= size_zyx_N3), axis=1)
 
 
 def low_passed(cut: Cut, margin: int, resolution_voxels: float) -> Cut:
