@@ -9,7 +9,6 @@ from scipy.spatial.transform import Rotation
 from helpers import FAST, write_mrc, write_star
 from tomotutor.averages import average, measured, write_averages
 from tomotutor.cli import main
-from tomotutor.errors import TomoTutorError
 from tomotutor.formats.euler import angles_to_matrix
 from tomotutor.pool import Cut, Pool
 from tomotutor.sources import Source, open_pool
@@ -167,12 +166,9 @@ def test_files_say_how_many_and_how(tmp_path):
         np.testing.assert_allclose(mrc.data, pool.read(np.arange(9)).mean(0)[0], atol=1e-5)
 
 
-def test_lists_without_angles_or_with_some_of_them(tmp_path):
+def test_lists_without_angles(tmp_path):
     source = write_tomogram_set(tmp_path, random_angles(4), columns=("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))
     assert not len(open_pool(source).angles_deg_N3)
-    source = write_tomogram_set(tmp_path, random_angles(4), columns=("rlnAngleTilt",))
-    with pytest.raises(TomoTutorError, match=r"p\.star: it lacks rlnAngleTilt; expected all three angles"):
-        open_pool(source)
 
 
 def test_export_averages_by_the_command_line(tmp_path, capsys):

@@ -170,7 +170,7 @@ def _export(args: argparse.Namespace) -> None:
     elif args.format == "csv":
         written = [out / "predictions.csv"]
         write_predictions(written[0], session.pool.ids, predictions, session.classes)
-    if args.format != "csv" or (source and format_of(source.file) == "csv"):
+    if args.format not in ("csv", "averages") or (args.format == "csv" and source and format_of(source.file) == "csv"):
         written += export_list(out, source, args.format, session.pool.ids, predictions, session.classes, per_class=args.per_class)
     if args.json:
         print_json([str(path) for path in written])

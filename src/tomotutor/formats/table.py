@@ -205,7 +205,8 @@ def in_frame(table: ParticleTable, unit: str, origin: str, tomograms: Mapping[st
     if sizes[-1] - sizes[0] > 1e-3 * sizes[-1]:
         raise TomoTutorError(
             f"{table.path}: its tomograms have different voxel sizes ({voxel_sizes[sizes[0]]}: {sizes[0]:.3f} Å, "
-            f"{voxel_sizes[sizes[-1]]}: {sizes[-1]:.3f} Å); expected one: give the true one with --voxel-size"
+            f"{voxel_sizes[sizes[-1]]}: {sizes[-1]:.3f} Å); expected one: bring them to one with --rescale, "
+            "or give the true one with --voxel-size"
         )
     return table.replace(xyz_N3=xyz_N3, unit=unit, origin=origin, voxel_size_angst=sizes[-1])
 
