@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from helpers import FAST, write_mrc, write_star
+from helpers import write_mrc, write_star
 from tomotutor.averages import average, measured, write_averages
-from tomotutor.cli import main
 from tomotutor.errors import TomoTutorError
 from tomotutor.formats.poses import read_rotations
 from tomotutor.pool import Cut, Pool
@@ -172,19 +171,3 @@ def test_lists_without_angles_or_with_some_of_them(tmp_path):
     source = write_tomogram_set(tmp_path, random_angles(4), columns=("rlnAngleTilt",))
     with pytest.raises(TomoTutorError, match=r"p\.star: it lacks rlnAngleTilt; expected all three angles"):
         read_rotations(source.file)
-
-
-def test_export_averages_by_the_command_line(tmp_path, capsys):
-    source = write_tomogram_set(tmp_path, random_angles(12))
-    words = ["new", str(tmp_path / "s"), "--particles", source.path, "--tomogram-dir", str(tmp_path), "--box", "12", "--classes", "a,b",
-             "--tilt-range", "-60", "60", "--no-junk", *(w for k, v in FAST.items() for w in ("--set", f"{k}={v}"))]  # fmt: skip
-    assert main(words) == 0
-    (tmp_path / "truth.csv").write_text("item,class\n" + "".join(f"t:{i + 1},{'ab'[i % 2]}\n" for i in range(12)))
-    assert main(["import-labels", str(tmp_path / "s"), str(tmp_path / "truth.csv")]) == 0
-    assert main(["round", str(tmp_path / "s")]) == 0
-    assert main(["export", str(tmp_path / "s"), "--format", "averages", "--out", str(tmp_path / "out")]) == 0
-    assert "average_a.mrc" in capsys.readouterr().out
-    with mrcfile.open(tmp_path / "out" / "average_a.mrc") as mrc:
-        assert "average of 6 particles" in mrc.get_labels()[0]
-        assert mrc.get_labels()[1].startswith("aligned")
-        assert mrc.data.shape == (12, 12, 12)

@@ -82,6 +82,12 @@ def test_a_whole_run(tomogram_set, capsys):
         assert list(exported.find_loop(tag)) == list(original.find_loop(tag))
     assert [["ball", "slab", "junk"][int(n) - 1] for n in exported.find_loop("_rlnClassNumber")] == [row["class"] for row in table]
 
+    assert main(["export", str(folder / "s"), "--format", "averages", "--out", str(folder / "averages")]) == 0
+    assert "the input has no angles" in capsys.readouterr().err
+    with mrcfile.open(folder / "averages" / "average_ball.mrc") as mrc:
+        assert f"average of {sum(row['class'] == 'ball' for row in table)} particles" in mrc.get_labels()[0]
+        assert mrc.data[6:11, 6:11, 6:11].mean() > mrc.data[:3].mean()  # a bright ball
+
     assert main(run) == 0  # a run that is complete does nothing new
     assert json.loads((folder / "s" / "rounds" / "0003" / "metrics.json").read_text())["metrics"]["trained_on"] <= 24
     assert not (folder / "s" / "rounds" / "0004").exists()

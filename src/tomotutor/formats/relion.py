@@ -147,6 +147,14 @@ def read_particles(path: Path) -> ParticleList:
     return ParticleList(path, np.array(names, dtype=object), xyz)
 
 
+def holds_tilt_stacks(path: Path) -> bool:
+    """Return whether a particle list's images are 2D stacks of RELION 5 or Warp: a projection for each tilt, no volume."""
+    for block in read_star(path):
+        if block.find_value("_rlnTomoSubTomosAre2DStacks") == "1" or "2" in list(block.find_loop("_rlnImageDimensionality")):
+            return True
+    return False
+
+
 def read_tomograms(path: Path) -> dict[str, TomogramEntry]:
     """Read a RELION 5 tomogram set (tomograms.star) into entries by `rlnTomoName`."""
     document = read_star(path)

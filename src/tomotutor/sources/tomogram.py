@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tomotutor.errors import TomoTutorError
-from tomotutor.formats.relion import ParticleList, TomogramEntry, read_particles, read_tomograms
+from tomotutor.formats.relion import ParticleList, TomogramEntry, holds_tilt_stacks, read_particles, read_tomograms
 from tomotutor.formats.volume import ENDINGS, is_volume
 from tomotutor.formats.voxels import Volume, Voxels, size_text
 from tomotutor.fourier import low_pass_margin
@@ -91,6 +91,11 @@ def _entries(particles: ParticleList, source: Source) -> dict[str, TomogramEntry
 
 def open_particles(source: Source) -> Pool:
     """Open a particle list with its tomograms; protein is dark by default."""
+    if not (source.tomograms or source.tomogram_dir) and holds_tilt_stacks(source.file):
+        raise TomoTutorError(
+            f"{source.path}: its images are 2D tilt stacks, a projection for each tilt and no volume to look at; "
+            "give the tomograms to cut boxes from with --tomogram-dir"
+        )
     particles = read_particles(source.file)
     files: dict[str, Path] = {}
     zyx_N3 = np.zeros((len(particles), 3))
