@@ -96,6 +96,9 @@ def test_a_whole_run(tomogram_set, capsys):
     assert main([*apply, "--out", str(folder / "applied")]) == 0
     assert {p.name for p in (folder / "applied").iterdir()} == {"predictions.csv", "particles.star", "classes.csv"}
     assert all(row["labeled"] == "0" for row in csv.DictReader((folder / "applied" / "predictions.csv").open()))
+    capsys.readouterr()
+    assert main([*apply, "--out", str(folder / "applied"), "--voxel-size", "12"]) == 0
+    assert "the new voxels have 12 Å, the model was trained at 10 Å; see --rescale" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_goes_on(tomogram_set, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,13 +11,15 @@ import numpy as np
 from tomotutor.errors import TomoTutorError
 from tomotutor.formats.relion import ParticleList, TomogramEntry, holds_tilt_stacks, read_particles, read_tomograms
 from tomotutor.formats.volume import ENDINGS, is_volume
-from tomotutor.formats.voxels import Volume, Voxels, size_text
+from tomotutor.formats.voxels import Volume, size_text
 from tomotutor.fourier import low_pass_margin
 from tomotutor.pool import Cut, Pool
 from tomotutor.sources.base import Source, find_file, open_source_volume
 from tomotutor.sources.boxes import cut_box, cut_resampled, leaves, low_pass_in_voxels, low_passed, sample_statistics
 
 log = logging.getLogger(__name__)
+
+_OPEN_FILES = 256  # tomograms kept open: systems often allow 1024 files
 
 
 def centre_to_voxel(xyz_angst_N3: np.ndarray, size_xyz: np.ndarray, voxel_size_angst: float) -> np.ndarray:
@@ -98,13 +100,18 @@ def open_particles(source: Source) -> Pool:
         )
     particles = read_particles(source.file)
     files: dict[str, Path] = {}
+
+    @lru_cache(maxsize=_OPEN_FILES)
+    def volume(path: Path) -> Volume:
+        return open_source_volume(path, source)
+
     zyx_N3 = np.zeros((len(particles), 3))
     padded_N = np.zeros(len(particles), bool)
     voxel_sizes: dict[str, float] = {}
     steps: dict[str, float] = {}
     for name, entry in _entries(particles, source).items():
         path = find_tomogram(name, entry, source)
-        opened = open_source_volume(path, source)
+        opened = volume(path)
         if opened.data.ndim != 3:
             raise TomoTutorError(f"{path}: found a stack of volumes; expected one tomogram")
         shape_zyx = opened.data.shape
@@ -136,15 +143,11 @@ def open_particles(source: Source) -> Pool:
     start_N3 = box_start(zyx_N3, source.box)
 
     @cache
-    def volume(name: str) -> Voxels:
-        return open_source_volume(files[name], source).data
-
-    @cache
     def statistics(name: str) -> tuple[float, float]:
-        return sample_statistics(volume(name))
+        return sample_statistics(volume(files[name]).data)
 
     def cut(row: int, margin: int = 0) -> Cut:
-        data, edge = volume(particles.tomogram_N[row]), source.box + 2 * margin
+        data, edge = volume(files[particles.tomogram_N[row]]).data, source.box + 2 * margin
         if step_N[row] == 1:
             return cut_box(data, start_N3[row] - margin, edge)
         return cut_resampled(data, zyx_N3[row], edge, float(step_N[row]))
