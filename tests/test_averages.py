@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from helpers import FAST, write_mrc, write_star
+from helpers import write_mrc, write_star
 from tomotutor.averages import average, measured, write_averages
-from tomotutor.cli import main
 from tomotutor.formats.euler import angles_to_matrix
 from tomotutor.pool import Cut, Pool
 from tomotutor.sources import Source, open_pool
@@ -169,19 +168,3 @@ def test_files_say_how_many_and_how(tmp_path):
 def test_lists_without_angles(tmp_path):
     source = write_tomogram_set(tmp_path, random_angles(4), columns=("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))
     assert not len(open_pool(source).angles_deg_N3)
-
-
-def test_export_averages_by_the_command_line(tmp_path, capsys):
-    source = write_tomogram_set(tmp_path, random_angles(12))
-    words = ["new", str(tmp_path / "s"), "--particles", source.path, "--tomogram-dir", str(tmp_path), "--box", "12", "--classes", "a,b",
-             "--tilt-range", "-60", "60", "--no-junk", *(w for k, v in FAST.items() for w in ("--set", f"{k}={v}"))]  # fmt: skip
-    assert main(words) == 0
-    (tmp_path / "truth.csv").write_text("item,class\n" + "".join(f"t:{i + 1},{'ab'[i % 2]}\n" for i in range(12)))
-    assert main(["import-labels", str(tmp_path / "s"), str(tmp_path / "truth.csv")]) == 0
-    assert main(["round", str(tmp_path / "s")]) == 0
-    assert main(["export", str(tmp_path / "s"), "--format", "averages", "--out", str(tmp_path / "out")]) == 0
-    assert "average_a.mrc" in capsys.readouterr().out
-    with mrcfile.open(tmp_path / "out" / "average_a.mrc") as mrc:
-        assert "average of 6 particles" in mrc.get_labels()[0]
-        assert mrc.get_labels()[1].startswith("aligned")
-        assert mrc.data.shape == (12, 12, 12)

@@ -83,6 +83,12 @@ def test_a_whole_run(tomogram_set, capsys):
         assert list(exported.find_loop(tag)) == list(original.find_loop(tag))
     assert [["ball", "slab", "junk"][int(n) - 1] for n in exported.find_loop("_rlnClassNumber")] == [row["class"] for row in table]
 
+    assert main(["export", str(folder / "s"), "--format", "averages", "--out", str(folder / "averages")]) == 0
+    assert "the input has no angles" in capsys.readouterr().err
+    with mrcfile.open(folder / "averages" / "average_ball.mrc") as mrc:
+        assert f"average of {sum(row['class'] == 'ball' for row in table)} particles" in mrc.get_labels()[0]
+        assert mrc.data[6:11, 6:11, 6:11].mean() > mrc.data[:3].mean()  # a bright ball
+
     assert main(run) == 0  # a run that is complete does nothing new
     assert json.loads((folder / "s" / "rounds" / "0003" / "metrics.json").read_text())["metrics"]["trained_on"] <= 24
     assert not (folder / "s" / "rounds" / "0004").exists()
@@ -91,6 +97,9 @@ def test_a_whole_run(tomogram_set, capsys):
     assert main([*apply, "--out", str(folder / "applied")]) == 0
     assert {p.name for p in (folder / "applied").iterdir()} == {"predictions.csv", "particles.star", "classes.csv"}
     assert all(row["labeled"] == "0" for row in csv.DictReader((folder / "applied" / "predictions.csv").open()))
+    capsys.readouterr()
+    assert main([*apply, "--out", str(folder / "applied"), "--voxel-size", "12"]) == 0
+    assert "the new voxels have 12 Å, the model was trained at 10 Å; see --rescale" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_goes_on(tomogram_set, capsys):

@@ -275,6 +275,18 @@ def test_folders_of_2d_tilt_stacks_are_refused_with_the_reason(tmp_path):
         mrc.set_image_stack()
     with pytest.raises(TomoTutorError, match=r"only \.mrcs files, .*cut out of the tilts and are no volumes"):
         open_pool(Source("mrc_dir", str(tmp_path)))
+    star = tmp_path / "p.star"
+    columns = "_rlnTomoName\n_rlnImageName\n" + "".join(f"_rlnCenteredCoordinate{a}Angst\n" for a in "XYZ")
+    star.write_text(f"data_general\n_rlnTomoSubTomosAre2DStacks 1\n\ndata_particles\nloop_\n{columns}t1 p_000001.mrcs 0 0 0\n")
+    with pytest.raises(TomoTutorError, match=r"p\.star: its images are 2D tilt stacks, .* with --tomogram-dir"):
+        open_pool(Source("particles", str(star), root=str(tmp_path)))
+    write_mrc(tmp_path / "t1.mrc", np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
+    assert len(open_pool(Source("particles", str(star), root=str(tmp_path), tomogram_dir=str(tmp_path), box=16))) == 1
+
+
+def test_a_real_warp_list_is_refused_with_the_reason(data):
+    with pytest.raises(TomoTutorError, match="2D tilt stacks"):
+        open_pool(Source("particles", str(data / "formats" / "warptools.star")))
 
 
 # ---- tilts --------------------------------------------------------------------------------------------------------------

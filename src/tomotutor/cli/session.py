@@ -184,13 +184,20 @@ def _apply(args: argparse.Namespace) -> None:
     from tomotutor.export import export_list, write_predictions
     from tomotutor.formats.lists import format_of
     from tomotutor.session import Session, predictions_from
+    from tomotutor.session_file import SessionFile
     from tomotutor.sources import open_pool, resolve
 
-    source = read_source(args)
+    source, trained = read_source(args), SessionFile.read(Path(args.session)).source
     session = Session(args.session)
     try:
-        source = source.replace(mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C))
+        source = source.replace(
+            mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C), rescale=source.rescale or trained.rescale,
+            low_pass=source.low_pass or trained.low_pass, normalise=trained.normalise,
+        )  # fmt: skip
         pool = open_pool(source)
+        voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst
+        if voxel and known and abs(voxel - known) > 0.01 * known:
+            print(f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale", file=sys.stderr)
         scores = session.score_pool(pool, show_progress)
     finally:
         session.close()

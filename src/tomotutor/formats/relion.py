@@ -21,6 +21,14 @@ def particle_block(document: cif.Document, path: Path) -> cif.Block:
     return find_block(document, path, ("particles",), (CENTRED[0], PIXELS[0]))
 
 
+def holds_tilt_stacks(path: Path) -> bool:
+    """Return whether a particle list's images are 2D stacks of RELION 5 or Warp: a projection for each tilt, no volume."""
+    for block in read_star(path):
+        if block.find_value("_rlnTomoSubTomosAre2DStacks") == "1" or "2" in list(block.find_loop("_rlnImageDimensionality")):
+            return True
+    return False
+
+
 def read_tomograms(path: Path) -> dict[str, TomogramEntry]:
     """Read a tomogram set (tomograms.star) of RELION 4 or 5 into entries by `rlnTomoName`.
 

@@ -48,6 +48,10 @@ def open_zarr(path: Path, key: str = "", near_angst: float = 0.0) -> Volume:
         folder = _inside(path, name)
         node = _metadata(folder)
         _check_array(folder, node)
+        if "data_type" in node and zarr.__version__.startswith("2."):
+            raise TomoTutorError(
+                f"{path}: Zarr format 3, which zarr {zarr.__version__} does not read; install zarr 3 (copick's extra excludes it)"
+            )
         array = zarr.open_array(str(folder), mode="r")
         if list(array.shape) != node["shape"]:
             raise ValueError("its metadata contradict each other")

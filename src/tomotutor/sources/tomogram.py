@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import glob
 import logging
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from tomotutor.errors import TomoTutorError
-from tomotutor.formats.lists import read_list
-from tomotutor.formats.relion import read_optimisation_set, read_tomograms
+from tomotutor.formats.lists import format_of, read_list
+from tomotutor.formats.relion import holds_tilt_stacks, read_optimisation_set, read_tomograms
 from tomotutor.formats.table import ParticleTable, Reading, TomogramEntry, in_frame
 from tomotutor.formats.volume import ENDINGS, is_volume
-from tomotutor.formats.voxels import Volume, Voxels, size_text
+from tomotutor.formats.voxels import Volume, size_text
 from tomotutor.fourier import low_pass_margin
 from tomotutor.pool import Cut, Pool
 from tomotutor.sources.base import Source, find_file, open_source_volume
@@ -24,6 +25,7 @@ from tomotutor.sources.boxes import cut_box, cut_resampled, leaves, low_pass_in_
 log = logging.getLogger(__name__)
 
 _WARP = ".tomostar"
+_OPEN_FILES = 256  # tomograms kept open: systems often allow 1024 files
 
 
 def resolve(source: Source) -> Source:
@@ -133,10 +135,12 @@ def _voxel_size(name: str, volume: Volume, entry: TomogramEntry | None, source: 
     return header
 
 
-def measure_tomogram(name: str, entry: TomogramEntry | None, source: Source, *, needed: bool) -> tuple[Path, TomogramEntry]:
+def measure_tomogram(
+    name: str, entry: TomogramEntry | None, source: Source, *, needed: bool, opener: Callable[[Path], Volume] | None = None
+) -> tuple[Path, TomogramEntry]:
     """Find a tomogram and return its file with the size and voxel size that hold: those of the file, unless it has none."""
     path = find_tomogram(name, entry, source)
-    volume = open_source_volume(path, source)
+    volume = opener(path) if opener else open_source_volume(path, source)
     if volume.data.ndim != 3:
         raise TomoTutorError(f"{path}: found a stack of volumes; expected one tomogram")
     z, y, x = volume.data.shape
@@ -158,13 +162,23 @@ def known_tomograms(table: ParticleTable, entries: dict[str, TomogramEntry], sou
 def open_particles(source: Source) -> Pool:
     """Open a particle list with its tomograms; protein is dark by default."""
     source = resolve(source)
+    if not (source.tomograms or source.tomogram_dir) and format_of(source.file) == "relion" and holds_tilt_stacks(source.file):
+        raise TomoTutorError(
+            f"{source.path}: its images are 2D tilt stacks, a projection for each tilt and no volume to look at; "
+            "give the tomograms to cut boxes from with --tomogram-dir"
+        )
     table, entries = read_particle_list(source)
     box = source.box
+
+    @lru_cache(maxsize=_OPEN_FILES)
+    def volume(path: Path) -> Volume:
+        return open_source_volume(path, source)
+
     files: dict[str, Path] = {}
     tomograms: dict[str, TomogramEntry] = {}
     needed = table.unit == "angst" or bool(table.voxel_size_angst) or bool(source.rescale)
     for name in dict.fromkeys(table.tomogram_N.tolist()):
-        files[name], tomograms[name] = measure_tomogram(name, entries.get(name), source, needed=needed)
+        files[name], tomograms[name] = measure_tomogram(name, entries.get(name), source, needed=needed, opener=volume)
         step = source.step(tomograms[name].voxel_size_angst)
         if min(tomograms[name].size_xyz) < box * step:
             at = f" of {source.rescale:g} Å, {box * step:.0f} of its own" if step != 1 else ""
@@ -183,15 +197,11 @@ def open_particles(source: Source) -> Pool:
     padded_N = leaves(centre_N3, box, step_N[:, None], size_N3)
 
     @cache
-    def volume(name: str) -> Voxels:
-        return open_source_volume(files[name], source).data
-
-    @cache
     def statistics(name: str) -> tuple[float, float]:
-        return sample_statistics(volume(name))
+        return sample_statistics(volume(files[name]).data)
 
     def cut(row: int, margin: int = 0) -> Cut:
-        data, edge = volume(table.tomogram_N[row]), box + 2 * margin
+        data, edge = volume(files[table.tomogram_N[row]]).data, box + 2 * margin
         if step_N[row] == 1:
             return cut_box(data, start_N3[row] - margin, edge)
         return cut_resampled(data, zyx_N3[row], edge, float(step_N[row]))
