@@ -193,23 +193,23 @@ def test_pixels_of_the_tilt_series_shifts_and_both_orientations(tmp_path):
 def test_what_a_pixel_measures_is_asked_where_it_is_not_sure(tmp_path):
     path = tmp_path / "p.star"
     path.write_text(PIXELS.replace("_rlnTomoTiltSeriesPixelSize", "_rlnImagePixelSize"))
-    with pytest.raises(TomoTutorError, match="pixels of a size that it does not tell; give .* --coordinate-pixel-size"):
+    with pytest.raises(TomoTutorError, match=r"pixels of a size that it does not tell; give .* --coordinate-pixel-size"):
         read_relion(path)
     path.write_text(PIXELS.replace("a 100", "a.tomostar 100"))
-    with pytest.raises(TomoTutorError, match="come from WARP or M, which does not tell .* --coordinate-pixel-size"):
+    with pytest.raises(TomoTutorError, match=r"come from WARP or M, which does not tell .* --coordinate-pixel-size"):
         read_relion(path)
     path.write_text(PIXELS)
     tomograms = {n: TomogramEntry(n, extent_angst_xyz=(300.0, 600.0, 100.0), pixel_size_angst=2.5) for n in "ab"}
     np.testing.assert_allclose(read_relion(path, Reading(tomograms)).xyz_N3[1], [125, 50, 75])  # the tomogram set is believed
     tomograms["a"] = TomogramEntry("a", extent_angst_xyz=(240.0, 600.0, 100.0), pixel_size_angst=2.5)
-    with pytest.raises(TomoTutorError, match="particle 1 at 100, 200, 30 lies outside tomogram a .* --coordinate-pixel-size"):
+    with pytest.raises(TomoTutorError, match=r"particle 1 at 100, 200, 30 lies outside tomogram a .* --coordinate-pixel-size"):
         read_relion(path, Reading(tomograms))
 
 
 def test_the_picker_of_relion_counts_from_one_pixel_below(tmp_path):
     path = tmp_path / "p.star"
     path.write_text(STAR)
-    with pytest.raises(TomoTutorError, match="pixel size .* is unknown; give --tomograms or --coordinate-pixel-size"):
+    with pytest.raises(TomoTutorError, match=r"pixel size .* is unknown; give --tomograms or --coordinate-pixel-size"):
         read_relion(path, Reading(centre="relion-napari"))
     tomograms = {n: TomogramEntry(n, pixel_size_angst=1.5) for n in ("001", "002")}
     np.testing.assert_allclose(read_relion(path, Reading(tomograms, centre="relion-napari")).xyz_N3[2], [7 - 1.5, 8 - 1.5, 9 - 1.5])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.errors import TomoTutorError, shown
 from tomotutor.files import new_file
 from tomotutor.formats.euler import angles_to_matrix, matrix_to_angles
 from tomotutor.formats.table import UNTOLD, Column, Extra, ParticleTable, Reading
@@ -34,7 +34,7 @@ def _load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise TomoTutorError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as problem:
-        raise TomoTutorError(f"{path}: not a JSON file that can be read ({str(problem)[:80]})") from None
+        raise TomoTutorError(f"{path}: not a JSON file that can be read ({shown(str(problem), 80)})") from None
     if isinstance(content, dict) and "pickable_objects" in content:
         raise TomoTutorError(
             f"{path}: this is the configuration of a copick project; name the folder of its picks (with ExperimentRuns in it)"

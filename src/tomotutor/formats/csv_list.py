@@ -9,12 +9,13 @@ measures. Any other column is kept when the list is written again. Comma, semico
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.errors import TomoTutorError, shown
 from tomotutor.files import new_file
 from tomotutor.formats.table import UNTOLD, Column, Extra, ParticleTable, Reading, class_numbers
 
@@ -26,17 +27,17 @@ _TILTS = ("tilt_min", "tilt_max")
 def _load(path: Path) -> tuple[list[str], list[list[str]], str]:
     """Return the header, the rows and the delimiter."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
         first = text.partition("\n")[0]
         delimiter = max(",;\t", key=first.count)
-        table = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+        table = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     except FileNotFoundError:
         raise TomoTutorError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise TomoTutorError(f"{path}: not a CSV file that can be read ({problem})") from None
     header = [name.strip() for name in table[0]] if table else []
     if len(set(header)) < len(header):
-        raise TomoTutorError(f"{path}: two of its columns have one name ({', '.join(header)[:200]}); expected each once")
+        raise TomoTutorError(f"{path}: two of its columns have one name ({shown(', '.join(header))}); expected each once")
     for line, row in enumerate(table[1:], start=2):
         if len(row) != len(header):
             raise TomoTutorError(f"{path}: row {line} has {len(row)} cells, the header {len(header)}; expected as many")
@@ -56,7 +57,7 @@ def read_csv(path: Path, reading: Reading = UNTOLD) -> ParticleTable:
     ending = next((e for e in _FRAMES if {f"{axis}{e}" for axis in "xyz"} <= set(header)), None)
     if ending is None:
         raise TomoTutorError(
-            f"{path}: found the columns {', '.join(header)[:200] or 'none'}; expected x,y,z (voxels) or x_angst,y_angst,z_angst"
+            f"{path}: found the columns {shown(', '.join(header)) or 'none'}; expected x,y,z (voxels) or x_angst,y_angst,z_angst"
         )
     if not table:
         raise TomoTutorError(f"{path}: the particle list is empty; expected at least one row below the header")

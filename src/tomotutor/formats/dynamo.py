@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.errors import TomoTutorError, shown
 from tomotutor.files import new_file
 from tomotutor.formats.euler import dynamo_from_relion, relion_from_dynamo
 from tomotutor.formats.table import UNTOLD, Column, Extra, ParticleTable, Reading, class_numbers, tomogram_numbers
@@ -40,7 +40,7 @@ def read_dynamo(path: Path, reading: Reading = UNTOLD) -> ParticleTable:
     try:
         v = np.loadtxt(lines, np.float64, usecols=sorted(_USED), ndmin=2, comments=None)
     except ValueError as problem:
-        raise TomoTutorError(f"{path}: not a Dynamo table ({str(problem).splitlines()[0].rstrip('.')})") from None
+        raise TomoTutorError(f"{path}: not a Dynamo table ({shown(str(problem)).rstrip('.')})") from None
     column = dict(zip(sorted(_USED), v.T, strict=True))
     number_N = class_numbers(column[19], path, "column 20 (tomogram)")
     tilts = np.stack([column[13], column[14]], axis=1)
@@ -58,7 +58,7 @@ def read_dynamo(path: Path, reading: Reading = UNTOLD) -> ParticleTable:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except FileNotFoundError:
         raise TomoTutorError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError):

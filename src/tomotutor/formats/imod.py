@@ -112,9 +112,7 @@ def _read(path: Path) -> _Model:
         else:
             count = struct.unpack_from(">i", raw, at)[0]
         if count < 0 or at + header + count > len(raw) or (kind in (b"CONT", b"MESH") and not names):
-            raise TomoTutorError(
-                f"{path}: its part {kind.decode('ascii', 'replace')} at byte {at - 4} is damaged or cut short; copy it again"
-            )
+            raise TomoTutorError(f"{path}: its part {kind!r} at byte {at - 4} is damaged or cut short; copy it again")
         if kind == b"CONT":
             points[-1].append(np.frombuffer(raw, ">f4", count // 4, at + header).reshape(-1, 3))
         at += header + count

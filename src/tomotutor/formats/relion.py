@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from gemmi import cif
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.errors import TomoTutorError, shown
 from tomotutor.formats.star import find_block, has_column, numbers_of, read_star, texts_of
 from tomotutor.formats.table import TomogramEntry
 
@@ -104,7 +104,7 @@ def write_particles(source: Path, target: Path, columns: dict[str, list[str]], r
     block = particle_block(document, source)
     loop = next((loop for label in (CENTRED[0], PIXELS[0]) if (loop := block.find_loop(label).get_loop()) is not None), None)
     if loop is None:
-        raise TomoTutorError(f"{source}: block data_{block.name} has no table of particles; expected columns below loop_")
+        raise TomoTutorError(f"{source}: block data_{shown(block.name)} has no table of particles; expected columns below loop_")
     tags = list(loop.tags)
     table = [list(block.find_loop(tag)) for tag in tags]
     for label, tokens in columns.items():

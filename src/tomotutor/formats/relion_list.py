@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from gemmi import cif
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.errors import TomoTutorError, shown
 from tomotutor.files import new_file
 from tomotutor.formats.euler import angles_to_matrix, matrix_to_angles
 from tomotutor.formats.relion import CENTRED, PIXELS, particle_block, write_particles
@@ -50,7 +50,7 @@ def read_relion(path: Path, reading: Reading = UNTOLD) -> ParticleTable:
     name = next((n for n in _NAMES if has_column(block, n)), _NAMES[0])
     tomogram_N = np.array(texts_of(block, path, name), dtype=object)
     if not len(tomogram_N):
-        raise TomoTutorError(f"{path}: the particle list is empty; expected at least one row in data_{block.name}")
+        raise TomoTutorError(f"{path}: the particle list is empty; expected at least one row in data_{shown(block.name)}")
     columns = next((c for c in (CENTRED, PIXELS) if any(has_column(block, label) for label in c)), CENTRED)
     xyz_N3 = _triple(block, path, columns)
     assumed = ""
@@ -106,7 +106,7 @@ def _by_optics(document: cif.Document, block: cif.Block, path: Path, label: str)
     of_particle = texts_of(block, path, "_rlnOpticsGroup")
     unknown = next((g for g in of_particle if g not in group), None)
     if unknown is not None:
-        raise TomoTutorError(f"{path}: a particle is of optics group {unknown}; data_optics has {', '.join(group)}")
+        raise TomoTutorError(f"{path}: a particle is of optics group {shown(unknown)}; data_optics has {shown(', '.join(group))}")
     return np.array([group[g] for g in of_particle])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from gemmi import cif
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.errors import TomoTutorError, shown
 
 
 def read_star(path: Path, *, unnamed: bool = False) -> cif.Document:
@@ -35,7 +35,7 @@ def read_star(path: Path, *, unnamed: bool = False) -> cif.Document:
         raise TomoTutorError(f"{path}: not a STAR file that can be read (byte {problem.start} is no UTF-8 text)") from None
     except (ValueError, RuntimeError, OSError) as problem:
         where = re.sub(r"^.*?:(?=\d+:)", "line ", (str(problem).splitlines() or [""])[0].replace(str(path), ""))
-        raise TomoTutorError(f"{path}: not a STAR file that can be read ({where.strip()})") from None
+        raise TomoTutorError(f"{path}: not a STAR file that can be read ({shown(where.strip())})") from None
     for block in document:
         if not block.name.strip() and not unnamed:
             raise TomoTutorError(
@@ -54,7 +54,7 @@ def find_block(document: cif.Document, path: Path, names: Sequence[str], columns
     having = [block for block in document if any(block.find_loop(column) for column in columns)]
     if len(having) == 1:
         return having[0]
-    blocks = ", ".join(f"data_{b.name}" for b in document) or "no blocks"
+    blocks = shown(", ".join(f"data_{b.name}" for b in document)) or "no blocks"
     raise TomoTutorError(f"{path}: found {blocks}; expected a block data_{names[0]}")
 
 
@@ -89,7 +89,7 @@ def tokens_of(block: cif.Block, path: Path, name: str) -> list[str]:
     if pair is not None:
         return [str(pair[1])]  # type: ignore[index]
     found = ", ".join(tag.removeprefix("_") for tag in tags_of(block)) or "no columns"
-    raise TomoTutorError(f"{path}: block data_{block.name} lacks the column {name.removeprefix('_')}; it has {found}")
+    raise TomoTutorError(f"{path}: block data_{shown(block.name)} lacks the column {name.removeprefix('_')}; it has {shown(found)}")
 
 
 def texts_of(block: cif.Block, path: Path, name: str) -> list[str]:
