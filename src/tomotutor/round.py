@@ -87,7 +87,7 @@ def new_pair(pool: Pool, classes: int, recipe: Recipe) -> Pair:
     """Build the recipe's pair for a pool."""
     return build_pair(
         recipe.teacher, ndim=pool.ndim, channels=pool.shape[0], edge=min(pool.shape[1:]), classes=classes,
-        width=recipe.width or 1.0, seed=recipe.seed,
+        width=recipe.width or 1.0, seed=recipe.seed, stem=recipe.stem,
     )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: 
     device = computing.best_device()
     if recipe.precision == "float32":  # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
         return Compute(device, channels_last=True, threads=threads)
-    key = computing.machine_key(f"{recipe.teacher} {recipe.width:g} {pool.shape} {threads} threads")
+    key = computing.machine_key(f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads")
 
     def measure() -> Compute:
         return computing.choose(lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads)

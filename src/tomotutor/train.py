@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from tomotutor.augment import augment
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError, TrainingDivergedError
-from tomotutor.models import Pair, ResNet
+from tomotutor.models import Net, Pair
 from tomotutor.progress import Progress, Report, ignore
 from tomotutor.recipe import Recipe
 from tomotutor.strategies import Scores
@@ -121,7 +121,7 @@ def fit(
 
 
 def _step_in_memory(
-    pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int
+    pair: Pair, nets: list[Net], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int
 ) -> tuple[int, float]:
     """Accumulate the gradients of one mini-batch; where device memory ends, split the batch further and start it again."""
     while True:
@@ -140,7 +140,7 @@ def _step_in_memory(
             torch.cuda.empty_cache()
 
 
-def _accumulate(pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> float:
+def _accumulate(pair: Pair, nets: list[Net], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> float:
     transfer = TRANSFER_LOSSES[recipe.at_form]
     total = 0.0
     for x_piece, y_piece in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
@@ -164,7 +164,7 @@ def _accumulate(pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Re
 
 
 def predict(
-    nets: dict[str, ResNet],
+    nets: dict[str, Net],
     read: Callable[[np.ndarray], np.ndarray],
     rows: np.ndarray,
     compute: Compute,
@@ -176,7 +176,7 @@ def predict(
 
     Parameters
     ----------
-    nets : dict of str to ResNet
+    nets : dict of str to Net
         Networks by name; each batch is read once for all.
     read : callable
         `pool.read`: row numbers to (N, C, ...spatial) float32.
