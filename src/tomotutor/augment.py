@@ -45,7 +45,8 @@ def augment(x: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     x : Tensor
         (N, C, z, y, x) or (N, C, y, x).
     kind : {"none", "flip", "strong"}
-        "flip" turns images left to right; volumes, whose handedness means something, stay as they are. "strong" in 3D: a 180° rotation about x, y or z or none, and a shift of up to ±2 voxels an axis, each uniformly.
+        "flip" turns images left to right; volumes, whose handedness means something, stay as they are. "strong" in 3D: a 180°
+        rotation about x, y or z or none, and a shift of up to ±2 voxels an axis, each uniformly.
         In 2D: horizontal flip and a crop of the image padded by 4, as the paper's CIFAR recipe.
     generator : torch.Generator
         Source of all randomness (on the CPU).

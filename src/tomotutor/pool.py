@@ -49,6 +49,12 @@ class Pool:
         What an item belongs to (its tomogram), for figures per group; all "" where there are no groups.
     voxel_size_angst : float
         0 where unknown.
+    class_names : tuple of str
+        Classes of a data set that knows them.
+    truth_N : ndarray of str
+        Class name of each item where the data set has one, "" where not; empty: none has. An oracle's, never trained on.
+    truth_mask : callable or None
+        Row number to the (y, x) uint8 mask of a data set for segmentation: numbers of `class_names`, 255 for void.
     """
 
     ids: tuple[str, ...]
@@ -60,6 +66,9 @@ class Pool:
     padded_N: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     group_N: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
     voxel_size_angst: float = 0.0
+    class_names: tuple[str, ...] = ()
+    truth_N: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
+    truth_mask: Callable[[int], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -99,7 +99,9 @@ def test_convolutions_are_he_normal_and_networks_are_seeded(name):
     shape = Shape(2, 3, 32, 5, width=0.25)
     net = build_net(name, shape, 3)
     convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
-    ratios = [m.weight.std().item() / (2 / (m.out_channels * m.kernel_size[0] ** 2)) ** 0.5 for m in convolutions if m.weight.numel() > 2000]
+    ratios = [
+        m.weight.std().item() / (2 / (m.out_channels * m.kernel_size[0] ** 2)) ** 0.5 for m in convolutions if m.weight.numel() > 2000
+    ]
     np.testing.assert_allclose(ratios, 1, atol=0.06)
     norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all((m.weight == 1).all() and (m.bias == 0).all() for m in norms)
@@ -161,7 +163,7 @@ def test_drn_dilates_instead_of_pooling():
     reach = [int((m[0, 0].sum(0) > 0).sum()) for m in maps]
     # 7×7 gives 7 pixels, layer 1 two more; each stride halves (rounding outwards); then ± 2·2, 2·4, 2, 1 positions
     assert reach[0] == 9
-    assert [b - a for a, b in zip(reach[3:], reach[4:], strict=False)] == [8, 16, 4, 2]
+    assert np.diff(reach[3:]).tolist() == [8, 16, 4, 2]
 
 
 @pytest.mark.parametrize(("height", "width"), [(90, 120), (64, 64), (33, 47)])

@@ -113,9 +113,7 @@ def build_net(name: str, shape: Shape, seed: int) -> Net:
         return MODELS[name](shape)
 
 
-def build_pair(
-    teacher: str, *, ndim: int, channels: int, edge: int, classes: int, width: float, seed: int, stem: str = "auto"
-) -> Pair:
+def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: int, width: float, seed: int, stem: str = "auto") -> Pair:
     """Build a freshly initialised pair.
 
     Parameters

@@ -19,7 +19,7 @@ class _Dropout(nn.Module):
         super().__init__()
         self._generator = generator
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         kept = torch.rand(x.shape, generator=self._generator) < 0.5

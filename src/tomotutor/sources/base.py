@@ -41,6 +41,11 @@ class Source:
         Name of the items' array in an .npz file.
     mean, std : tuple of float
         Per-channel statistics of 2D images, measured once.
+    split : str
+        Part of a data set that has several; "" takes its training part.
+    size : tuple of int
+        (n,): images are resized to 8/7 · n along their shorter edge and n × n pixels are cut from their centre (256 and 224 of the
+        paper); (y, x): they are resized to that; (): they stay as they are.
     """
 
     kind: str
@@ -55,6 +60,8 @@ class Source:
     key: str = "x"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    split: str = ""
+    size: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.protein not in ("dark", "bright", "none", ""):
@@ -63,6 +70,8 @@ class Source:
             raise TomoTutorError(f"ndim is {self.ndim}; expected 2 or 3")
         if self.kind == "particles" and not 8 <= self.box <= 256:
             raise TomoTutorError(f"box is {self.box}; expected 8 to 256 voxels")
+        if len(self.size) > 2 or any(not 8 <= n <= 8192 for n in self.size):
+            raise TomoTutorError(f"size is {'x'.join(map(str, self.size[::-1]))}; expected one edge or WIDTHxHEIGHT of 8 to 8192 pixels")
         if self.voxel_size < 0 or not np.isfinite(self.voxel_size):
             raise TomoTutorError(f"voxel size is {self.voxel_size}; expected Å above 0")
 
@@ -73,12 +82,12 @@ class Source:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for TOML."""
         values = dataclasses.asdict(self)
-        return {**values, "mean": list(self.mean), "std": list(self.std)}
+        return {**values, "mean": list(self.mean), "std": list(self.std), "size": list(self.size)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Source:
         """Read plain values back."""
-        return cls(**{**values, "mean": tuple(values.get("mean", ())), "std": tuple(values.get("std", ()))})
+        return cls(**{**values, **{name: tuple(values.get(name, ())) for name in ("mean", "std", "size")}})
 
     @property
     def file(self) -> Path:

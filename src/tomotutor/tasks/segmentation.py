@@ -66,7 +66,7 @@ def _check_trainable(masks_NYX: np.ndarray) -> None:
 
 
 class Confusion:
-    """Counts of pixels by true and predicted class, gathered image by image; void in the truth is left out.
+    """Counts of pixels by true and predicted class, gathered image by image; pixels that are void in either are left out.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Confusion:
         self.counts_CC = np.zeros((classes, classes), np.int64)
 
     def add(self, truth_YX: np.ndarray, predicted_YX: np.ndarray) -> None:
-        """Count an image; a void prediction is wrong, and belongs to no class."""
+        """Count an image."""
         n = len(self.counts_CC)
         known = (truth_YX < n) & (predicted_YX < n)
         pairs = truth_YX[known].astype(np.int64) * n + predicted_YX[known]
