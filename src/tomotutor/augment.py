@@ -58,17 +58,21 @@ def augment(x: Tensor, kind: str, generator: torch.Generator, asymmetric_N: Sequ
     ----------
     x : Tensor
         (N, C, z, y, x) or (N, C, y, x).
-    kind : {"none", "strong"}
-        "strong" in 3D: a 180° rotation about x, y or z or none, and a shift of up to ±2 voxels an axis, each uniformly.
+    kind : {"none", "flip", "strong"}
+        "flip" turns images left to right; volumes, whose handedness means something, stay as they are. "strong" in 3D: a 180°
+        rotation about x, y or z or none, and a shift of up to ±2 voxels an axis, each uniformly.
         In 2D: horizontal flip and a crop of the image padded by 4, as the paper's CIFAR recipe.
     generator : torch.Generator
         Source of all randomness (on the CPU).
     asymmetric_N : sequence of bool
         Items whose tilt range is asymmetric (see `asymmetric`): they are turned about y or not at all. () where none is.
     """
-    if kind == "none":
-        return x
     ndim, n = x.ndim - 2, len(x)
+    if kind == "none" or (kind == "flip" and ndim == 3):
+        return x
+    if kind == "flip":
+        turned = torch.randint(0, 2, (n,), generator=generator).bool()
+        return torch.where(turned.view(-1, 1, 1, 1), x.flip(-1), x)
     limit = SHIFT_3D if ndim == 3 else PAD_2D
     offset = torch.randint(-limit, limit + 1, (n, ndim), generator=generator)
     x = _shift(x, offset)

@@ -112,6 +112,7 @@ def gradients(net: nn.Module, x: Tensor, compute: Compute) -> list[Tensor]:
     with compute.autocast():
         logits = net(compute.put(x)).logits
     target = torch.arange(len(x), device=logits.device) % logits.shape[1]
+    target = target.view(-1, *[1] * (logits.ndim - 2)).expand(-1, *logits.shape[2:])  # a segmenting network has a class for each pixel
     nn.functional.cross_entropy(logits.float(), target).backward()
     return [p.grad.detach().float().cpu().contiguous() for p in net.parameters() if p.grad is not None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,12 @@ import numpy as np
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file
 from tomotutor.formats.lists import LISTS, format_for, format_of, rewrite_list, write_list
+from tomotutor.formats.mask_png import read_mask, write_mask
 from tomotutor.formats.relion import read_column, write_particles
+from tomotutor.pool import Pool
+from tomotutor.progress import Report
 from tomotutor.sources import Source, resolve
+from tomotutor.sources.images import SUFFIXES as IMAGE_SUFFIXES
 from tomotutor.sources.tomogram import known_tomograms, measure_tomogram, read_particle_list
 from tomotutor.views import Predictions
 
@@ -28,6 +32,79 @@ def write_predictions(path: Path, ids: Sequence[str], predictions: Predictions, 
         ("item", "class", "confidence", "disagreement", "labeled"),
         ((i, classes[c], f"{p:.6f}", f"{d:.6g}", int(k)) for i, c, p, d, k in zip(ids, *(c.tolist() for c in columns), strict=True)),
     )
+
+
+def mask_files(ids: Sequence[str]) -> list[str]:
+    """Return the name of each item's mask: its id with .png in place of an image's ending, subfolders kept."""
+    if any(Path(i).is_absolute() or ".." in Path(i).parts for i in ids):
+        raise TomoTutorError(f"export: an item is called like {ids[0]!r}; expected names that stay inside a folder")
+    short = [f"{i.removesuffix(Path(i).suffix) if Path(i).suffix.lower() in IMAGE_SUFFIXES else i}.png" for i in ids]
+    return short if len(set(short)) == len(ids) else [f"{i}.png" for i in ids]
+
+
+def export_masks(
+    folder: Path,
+    ids: Sequence[str],
+    predict: Callable[[Callable[[int, np.ndarray], None], Report], Predictions],
+    report: Report,
+    table: Path,
+) -> list[Path]:
+    """Write the mask of every item as PNG (class numbers from 0, 255 void) and a table with confidence and disagreement.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the masks go, subfolders as in the ids.
+    ids : sequence of str
+        Item ids.
+    predict : callable
+        Gives every row and mask to its first argument, as `Session.predict_masks` does.
+    report : callable
+        Progress.
+    table : Path
+        CSV file: item,mask,confidence,disagreement,labeled.
+
+    Returns
+    -------
+    list of Path
+        The table, then the masks.
+    """
+    files = mask_files(ids)
+
+    def write(row: int, mask_YX: np.ndarray) -> None:
+        with new_file(folder / files[row]) as path:
+            write_mask(path, mask_YX)
+
+    predictions = predict(write, report)
+    columns = (predictions.confidence_N, predictions.disagreement_N, predictions.labeled_N)
+    _write_csv(
+        table,
+        ("item", "mask", "confidence", "disagreement", "labeled"),
+        (
+            (i, f"{folder.name}/{f}", f"{p:.6f}", f"{d:.6g}", int(k))
+            for i, f, p, d, k in zip(ids, files, *(c.tolist() for c in columns), strict=True)
+        ),
+    )
+    return [table, *(folder / f for f in files)]
+
+
+def read_masks(folder: Path, pool: Pool, classes: int) -> dict[str, np.ndarray]:
+    """Read a folder of masks, named as `export_masks` names them; items without one are left out.
+
+    Raises
+    ------
+    TomoTutorError
+        A PNG belongs to no item, or is no mask of this session's size and classes.
+    """
+    if not folder.is_dir():
+        raise TomoTutorError(f"{folder}: no such folder")
+    item_of = dict(zip(mask_files(pool.ids), pool.ids, strict=True))
+    found = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.png"))}
+    unknown = next((name for name in found if name not in item_of), None)
+    if unknown or not found:
+        wrong = f"mask {unknown} belongs to no item" if unknown else "no .png files"
+        raise TomoTutorError(f"{folder}: {wrong}; expected names like {next(iter(item_of))}")
+    return {item_of[name]: read_mask(path, pool.shape[1:], classes) for name, path in found.items()}
 
 
 def export_relion(

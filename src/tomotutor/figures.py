@@ -29,11 +29,12 @@ def draw_learning_curve(axes: Axes, curve: Sequence[CurvePoint], ink: str = "bla
     for spine in axes.spines.values():
         spine.set_color(ink)
     axes.set_xlabel("labels")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel("mean IoU" if any("pool_miou" in p.metrics for p in curve) else "accuracy")
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for key, name in (("pool_accuracy", "final answer for the pool"), ("test_accuracy", "test set")):
+    pool, test = "final answer for the pool", "test set"
+    for key, name in (("pool_accuracy", pool), ("test_accuracy", test), ("pool_miou", pool), ("test_miou", test)):
         known = [(p.labels, p.metrics[key]) for p in curve if key in p.metrics]
         if known:
             axes.plot(*zip(*known, strict=True), "o-", markersize=3, label=name)
@@ -111,13 +112,39 @@ def thumbnail(x_C: np.ndarray) -> np.ndarray:
 
 def montage(items_NC: np.ndarray, titles: Sequence[str], title: str) -> Figure:
     """Return items as a grid of thumbnails with a line of text below each."""
-    across = min(8, max(1, len(items_NC)))
-    down = max(1, -(-len(items_NC) // across))
+    return picture_grid([thumbnail(x_C) for x_C in items_NC], titles, title)
+
+
+def picture_grid(pictures: Sequence[np.ndarray], titles: Sequence[str], title: str, across: int = 8) -> Figure:
+    """Return pictures as a grid with a line of text below each."""
+    across = min(across, max(1, len(pictures)))
+    down = max(1, -(-len(pictures) // across))
     figure = Figure(figsize=(1.5 * across, 1.75 * down + 0.4), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     for axes in figure.subplots(down, across, squeeze=False).flat:
         axes.axis("off")
-    for axes, x_C, text in zip(figure.axes, items_NC, titles, strict=False):
-        axes.imshow(thumbnail(x_C), cmap="gray", vmin=0, vmax=1)
+    for axes, picture, text in zip(figure.axes, pictures, titles, strict=False):
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
         axes.set_title(text, fontsize=6)
     return figure
+
+
+def iou_bars(iou_C: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Return the intersection over union of each class as bars; a class that is nowhere has none."""
+    figure = Figure(figsize=(6, 0.3 * len(classes) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(classes, np.nan_to_num(iou_C))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("intersection over union")
+    axes.set_title(title, fontsize="medium")
+    for y, iou in enumerate(iou_C.tolist()):
+        axes.text(0.01 if np.isnan(iou) else iou + 0.01, y, "–" if np.isnan(iou) else f"{iou:.2f}", va="center", fontsize="small")
+    return figure
+
+
+def mask_picture(x_C: np.ndarray, mask_YX: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Return an image with its mask over it, (y, x, 3) from 0 to 1; `colours` is the (256, 3) palette of the mask."""
+    picture = thumbnail(x_C)
+    grey = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2)
+    return 0.45 * grey + 0.55 * colours[mask_YX].astype(np.float32) / 255

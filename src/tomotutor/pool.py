@@ -59,6 +59,12 @@ class Pool:
         Orientations as RELION's rot, tilt, psi (see `formats.euler`); (0, 3) where there are none.
     offset_zyx_N3 : ndarray
         Where in its box a particle lies, voxels from the centre voxel size // 2; (0, 3) where there is no such offset.
+    class_names : tuple of str
+        Classes of a data set that knows them.
+    truth_N : ndarray of str
+        Class name of each item where the data set has one, "" where not; empty: none has. An oracle's, never trained on.
+    truth_mask : callable or None
+        Row number to the (y, x) uint8 mask of a data set for segmentation: numbers of `class_names`, 255 for void.
     """
 
     ids: tuple[str, ...]
@@ -75,6 +81,9 @@ class Pool:
     tilt_range_N2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     angles_deg_N3: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     offset_zyx_N3: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    class_names: tuple[str, ...] = ()
+    truth_N: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
+    truth_mask: Callable[[int], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

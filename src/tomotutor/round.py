@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
 from tomotutor import compute as computing
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError
-from tomotutor.models import Pair, build_pair
+from tomotutor.models import Output, Pair, build_pair
 from tomotutor.pool import Pool
 from tomotutor.progress import Report, ignore
 from tomotutor.recipe import Recipe
-from tomotutor.strategies import STRATEGIES, Candidates, Scores, disagreement
+from tomotutor.strategies import STRATEGIES, Candidates, Scores, check_per_pixel, disagreement_of
+from tomotutor.tasks import TASKS
 from tomotutor.train import fit, predict
 from tomotutor.views import PoolScores
 
@@ -34,7 +38,7 @@ class RoundView:
     classes : int
         Number of classes.
     train_rows, train_labels : ndarray
-        Labeled items to train on and their class numbers.
+        Labeled items to train on and their class numbers; in segmentation their masks (N, y, x).
     labels : int
         All labels given so far, those of check items included.
     candidate_rows : ndarray
@@ -87,7 +91,7 @@ def new_pair(pool: Pool, classes: int, recipe: Recipe) -> Pair:
     """Build the recipe's pair for a pool."""
     return build_pair(
         recipe.teacher, ndim=pool.ndim, channels=pool.shape[0], edge=min(pool.shape[1:]), classes=classes,
-        width=recipe.width or 1.0, seed=recipe.seed,
+        width=recipe.width or 1.0, seed=recipe.seed, stem=recipe.stem,
     )  # fmt: skip
 
 
@@ -113,7 +117,7 @@ def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: 
     device = computing.best_device()
     if recipe.precision == "float32":  # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
         return Compute(device, channels_last=True, threads=threads)
-    key = computing.machine_key(f"{recipe.teacher} {recipe.width:g} {pool.shape} {threads} threads")
+    key = computing.machine_key(f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads")
 
     def measure() -> Compute:
         return computing.choose(lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads)
@@ -121,23 +125,46 @@ def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: 
     return computing.remembered(memory, key, measure)
 
 
-def score_pool(pair: Pair, shape: tuple[int, ...], pool: Pool, compute: Compute, report: Report = ignore) -> PoolScores:
-    """Run a pair trained on items of `shape` over every item of a pool."""
+def _batch_size(pool: Pool) -> int:
+    """Return the items to score at a time: 64, fewer where they are large."""
+    return max(1, min(64, 2**22 // math.prod(pool.shape[1:])))
+
+
+def score_pool(
+    pair: Pair,
+    shape: tuple[int, ...],
+    pool: Pool,
+    compute: Compute,
+    *,
+    task: str = "classification",
+    each: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    report: Report = ignore,
+) -> PoolScores:
+    """Run a pair trained on items of `shape` over every item of a pool.
+
+    Parameters
+    ----------
+    pair, shape
+        The networks, and (C, ...spatial) of what they were trained on.
+    pool, compute, report
+        What to score and how.
+    task : str
+        A key of `TASKS`.
+    each : callable
+        Called with the rows of each batch and the teacher's class for each item, or in segmentation for each pixel (N, y, x).
+    """
     if pool.shape != shape:
         raise TomoTutorError(f"the new items have the shape {pool.shape}, the model was trained on {shape}; expected the same")
-    scores = predict(pair.parts(), pool.read, np.arange(len(pool)), compute, report=report)
+
+    def tell(rows: np.ndarray, outputs: dict[str, Output]) -> None:
+        if each:
+            each(rows, outputs["teacher"].logits.argmax(1).to(torch.int16).cpu().numpy())
+
+    scores = predict(
+        pair.parts(), pool.read, np.arange(len(pool)), compute, task=TASKS[task], batch_size=_batch_size(pool), each=tell, report=report
+    )
     teacher = scores["teacher"]
-    return PoolScores(teacher.probs_NC, disagreement(teacher.log_probs_NC, scores["student"].log_probs_NC))
-
-
-def check_trainable(labels: np.ndarray) -> None:
-    """Raise a TomoTutorError unless two classes have two labels each."""
-    counts = np.bincount(labels) if len(labels) else np.zeros(0, int)
-    if (counts >= 2).sum() < 2:
-        raise TomoTutorError(
-            f"training: {len(labels)} labels in {int((counts > 0).sum())} classes so far; "
-            "expected two labels in each of two classes at least"
-        )
+    return PoolScores(teacher.probs_NC, teacher.confidence_N, disagreement_of(teacher, scores["student"]))
 
 
 def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report = ignore) -> RoundResult:
@@ -148,7 +175,10 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     TomoTutorError
         Too few labels, a loss that is not finite, or too little memory.
     """
-    check_trainable(view.train_labels)
+    task = TASKS[recipe.task]
+    task.check_trainable(view.train_labels)
+    if recipe.task == "segmentation":
+        check_per_pixel(recipe.strategy)
     seconds = {}
     clock = time.perf_counter()
     pair = new_pair(view.pool, view.classes, recipe)
@@ -163,7 +193,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
 
     clock = time.perf_counter()
     scored_rows = np.union1d(view.candidate_rows, view.other_rows).astype(np.int64)
-    scores = predict(pair.parts(), view.pool.read, scored_rows, compute, report=report)
+    scores = predict(pair.parts(), view.pool.read, scored_rows, compute, task=task, batch_size=_batch_size(view.pool), report=report)
     seconds["score"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -179,5 +209,5 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     teacher, student = scores["teacher"], scores["student"]
     return RoundResult(
         pair, view.candidate_rows[order], scored_rows, teacher.probs_NC, student.probs_NC,
-        disagreement(teacher.log_probs_NC, student.log_probs_NC), seconds,
+        disagreement_of(teacher, student), seconds,
     )  # fmt: skip

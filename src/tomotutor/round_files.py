@@ -74,4 +74,4 @@ def write_pool_scores(session: Path, number: int, scores: PoolScores) -> None:
 def read_pool_scores(session: Path, number: int) -> PoolScores | None:
     """Return the kept scores of the whole pool, None if there are none."""
     path = round_folder(session, number) / "pool.npz"
-    return PoolScores(*_load(path, "teacher_probs_NC", "disagreement_N")) if path.is_file() else None
+    return PoolScores(*_load(path, *(field.name for field in dataclasses.fields(PoolScores)))) if path.is_file() else None

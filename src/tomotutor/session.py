@@ -7,7 +7,7 @@ import logging
 import platform
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import tomotutor
 from tomotutor import audit
 from tomotutor.errors import TomoTutorError
 from tomotutor.labels import Entry, replay
+from tomotutor.masks import Masks
 from tomotutor.pool import Pool
 from tomotutor.queue import Queue
 from tomotutor.recipe import Recipe
@@ -81,6 +82,7 @@ class Session:
                     f"{self._file.source.path}: now has {len(self.pool)} items, other than the {len(ids)} this session was made with; "
                     "bring the original files back, or make a new session"
                 )
+            self._masks = Masks(self.folder, self.pool.shape[1:], len(self.classes))
             self._row_of = {item_id: row for row, item_id in enumerate(ids)}
             self._state = replay(self._store.entries())
             self._rounds = self._store.rounds()
@@ -125,9 +127,14 @@ class Session:
         return self._file.recipe
 
     @property
+    def source(self) -> Source:
+        """Where the items come from; of a particle list the session's own copy."""
+        return self._file.source_in(self.folder)
+
+    @property
     def particle_source(self) -> Source | None:
-        """The session's own copy of its particle list and what is known of its tomograms, None for other input."""
-        return self._file.source_in(self.folder) if self._file.source.kind == "particles" else None
+        """The source where it is a particle list, None for other input."""
+        return self.source if self.source.kind == "particles" else None
 
     @property
     def particle_list(self) -> Path | None:
@@ -140,6 +147,11 @@ class Session:
         return self._file.source.file if self._file.source.kind == "array" else None
 
     @property
+    def is_segmentation(self) -> bool:
+        """Whether items are answered by masks; `label_mask` then takes the place of `label`."""
+        return self.recipe.task == "segmentation"
+
+    @property
     def phase(self) -> Phase:
         """What the trainer does."""
         return self._trainer.phase
@@ -149,7 +161,7 @@ class Session:
         """Where the session stands."""
         with self._guard:
             labels = self._state.labels()
-            counts = Counter(labels.values())
+            counts = self._count(labels)
             return Status(
                 items=len(self.pool), labeled=len(labels), unsure=len(self._state.items("unsure")), skipped=len(self._state.items("skip")),
                 counts={name: counts.get(name, 0) for name in self.classes}, round=self._number, phase=self._trainer.phase,
@@ -157,6 +169,12 @@ class Session:
                 due_at=self.recipe.query_size if self._rounds else self.recipe.initial_size,
                 audit=audit.figure(self._number, self._audits, self._audit_kind, self._state),
             )  # fmt: skip
+
+    def _count(self, labels: dict[int, str]) -> Counter[str]:
+        """Count labels by class; in segmentation, masks by the classes in them."""
+        if self.is_segmentation:
+            return Counter(self.classes[c] for name in labels.values() for c in self._masks.present(name))
+        return Counter(labels.values())
 
     @property
     def curve(self) -> tuple[CurvePoint, ...]:
@@ -190,9 +208,15 @@ class Session:
             raise TomoTutorError(f"item {item_id!r} is not in this session; its items are called like {self.pool.ids[0]!r}") from None
 
     def labels(self) -> dict[int, str]:
-        """Return the labels given: pool row to class name; exact duplicates of a labeled item are not repeated."""
+        """Return the labels given: pool row to class name, in segmentation to the mask's file; duplicates of an item are not repeated."""
         with self._guard:
             return self._state.labels()
+
+    def mask(self, row: int) -> np.ndarray | None:
+        """Return the mask given to an item of a segmentation session, (y, x) uint8 with 255 for void; None if it has none."""
+        with self._guard:
+            name = self._state.label(int(self._twin_N[row]))
+        return None if name is None else self._masks.read(name)
 
     def view(self, row: int) -> ItemView:
         """Return an item as the screen shows it."""
@@ -271,6 +295,13 @@ class Session:
         self._check_class(class_name)
         return self._answer(item_id, "label", class_name, annotator, origin)
 
+    def label_mask(self, item_id: str, mask_YX: np.ndarray, *, annotator: str = "", origin: str = "screen") -> ItemView:
+        """Give an item of a segmentation session its mask: class numbers from 0, 255 for void. When this returns, it is on disk."""
+        if not self.is_segmentation:
+            raise TomoTutorError(f"{self.folder}: this session takes a class for each item, not masks; make one with --task segmentation")
+        name = self._masks.write(int(self._twin_N[self.row(item_id)]), mask_YX, f"item {item_id}")  # before the row that names it
+        return self._answer(item_id, "label", name, annotator, origin)
+
     def unsure(self, item_id: str, *, annotator: str = "", origin: str = "screen") -> ItemView:
         """Say that an item cannot be told; it is not asked again and not trained on."""
         return self._answer(item_id, "unsure", None, annotator, origin)
@@ -280,6 +311,8 @@ class Session:
         return self._answer(item_id, "skip", None, annotator, origin)
 
     def _check_class(self, name: str) -> None:
+        if self.is_segmentation:
+            raise TomoTutorError(f"{self.folder}: this session takes masks, not a class for each item")
         if name not in self.classes:
             raise TomoTutorError(f"class {name!r} is not one of {', '.join(self.classes)}")
 
@@ -305,19 +338,34 @@ class Session:
 
     def _entry(self, row: int, action: str, class_name: str | None, annotator: str, origin: str) -> Entry:
         score = self._scores.get(row)
+        known = score is not None and not self.is_segmentation  # a mask has no one class to predict
         best = int(np.argmax(score.teacher_probs)) if score else 0
         return Entry(
             0, _now(), row, action, class_name, annotator, origin, self._number, self._audit_kind.get(row, ""),
-            self.classes[best] if score else None, score.teacher_probs[best] if score else None, score.disagreement if score else None,
+            self.classes[best] if known else None, score.teacher_probs[best] if score and known else None,
+            score.disagreement if score else None,
         )  # fmt: skip
 
     def import_labels(self, labels: Sequence[tuple[str, str, str]], *, origin: str = "import") -> int:
         """Write many labels, each (item id, class name, annotator), in one transaction: all of them or none."""
         with self._guard:
-            entries = []
-            for item_id, name, annotator in labels:
+            for _, name, _ in labels:
                 self._check_class(name)
-                entries.append(self._entry(int(self._twin_N[self.row(item_id)]), "label", name, annotator, origin))
+            return self._import(labels, origin)
+
+    def import_masks(self, masks: Iterable[tuple[str, np.ndarray]], *, annotator: str = "", origin: str = "import") -> int:
+        """Take over masks, each (item id, mask): all of them or none."""
+        if not self.is_segmentation:
+            raise TomoTutorError(f"{self.folder}: this session takes a class for each item, not masks")
+        with self._guard:
+            rows = [(i, self._masks.write(int(self._twin_N[self.row(i)]), mask, f"item {i}"), annotator) for i, mask in masks]
+            return self._import(rows, origin)
+
+    def _import(self, labels: Sequence[tuple[str, str, str]], origin: str) -> int:
+        with self._guard:
+            entries = [
+                self._entry(int(self._twin_N[self.row(item_id)]), "label", name, annotator, origin) for item_id, name, annotator in labels
+            ]
             for entry in self._store.append(entries):
                 self._state.apply(entry)
             if self._queue.current is not None and not self._is_open(self._queue.current):
@@ -350,6 +398,12 @@ class Session:
             return
         if recipe.seed != self.recipe.seed and self._state.active:
             raise TomoTutorError(f"{self.folder}: the seed ({self.recipe.seed}) cannot change after the first label; make a new session")
+        if recipe.task != self.recipe.task:
+            raise TomoTutorError(f"{self.folder}: made for {self.recipe.task}; make a new session for {recipe.task}")
+        if self.is_segmentation:
+            from tomotutor.strategies import check_per_pixel
+
+            check_per_pixel(recipe.strategy)
         with self._guard:
             changed = self._file.with_recipe(recipe)
             changed.write(self.folder)
@@ -374,8 +428,11 @@ class Session:
         return {row: name for row, name in self._state.labels().items() if self._audit_kind.get(row) != "check"}
 
     def is_trainable(self) -> bool:
-        """Whether two classes have two labels each (check items, which are never trained on, do not count)."""
+        """Whether two classes have two labels each (check items, which are never trained on, do not count), or two masks two classes."""
         with self._guard:
+            if self.is_segmentation:
+                labels = self._state.labels()
+                return len(labels) >= 2 and len(self._count(labels)) >= 2
             return sum(count >= 2 for count in Counter(self._trainable_labels().values()).values()) >= 2
 
     def is_due(self) -> bool:
@@ -442,18 +499,24 @@ class Session:
         with self._guard:
             labels = self._trainable_labels()
             rows = np.array(sorted(labels), dtype=np.int64)
-            number_of = {name: i for i, name in enumerate(self.classes)}
             candidates = self._open_rows(self._number + 1)[: self.recipe.candidate_factor * self.recipe.query_size]
             # audit items that may be asked before the next round, and the check items answered so far
             coming = [row for row in self._audit_kind if row not in self._state.standing][: len(candidates)]
             checked = [row for row, kind in self._audit_kind.items() if kind == "check" and row in self._state.standing]
             return RoundView(
                 number=self._number + 1, pool=self.pool, classes=len(self.classes), train_rows=rows,
-                train_labels=np.array([number_of[labels[int(row)]] for row in rows], dtype=np.int64),
+                train_labels=self._targets([labels[int(row)] for row in rows]),
                 labels=len(self._state.labels()), candidate_rows=candidates,
                 other_rows=np.array([*coming, *checked], dtype=np.int64),
                 weights=round_folder(self.folder, self._number) if self._number else None,
             )  # fmt: skip
+
+    def _targets(self, labels: Sequence[str]) -> np.ndarray:
+        """Return what to train on: class numbers, or masks (N, y, x)."""
+        if self.is_segmentation:
+            return np.array([self._masks.read(name) for name in labels], dtype=np.uint8)
+        number_of = {name: i for i, name in enumerate(self.classes)}
+        return np.array([number_of[name] for name in labels], dtype=np.int64)
 
     def _adopt(self, view: RoundView, result: RoundResult, recipe: Recipe, compute: Compute) -> CurvePoint:
         """Put a round on disk, then in the database, then in use."""
@@ -494,8 +557,19 @@ class Session:
 
     # ---- the answer -------------------------------------------------------------------------------------------------
 
-    def score_pool(self, pool: Pool, report: Report | None = None) -> PoolScores:
+    def score_pool(
+        self, pool: Pool, report: Report | None = None, *, each: Callable[[np.ndarray, np.ndarray], None] | None = None
+    ) -> PoolScores:
         """Run the networks in use over every item of a pool, this session's or another.
+
+        Parameters
+        ----------
+        pool : Pool
+            Items of the shape that was trained on.
+        report : callable
+            Progress.
+        each : callable
+            Called with the rows of each batch and the classes predicted for them; in segmentation the masks, (N, y, x).
 
         Raises
         ------
@@ -508,7 +582,7 @@ class Session:
 
         recipe = Recipe.from_dict(self._rounds[-1].record["recipe"])
         pair = load_pair(self.pool, len(self.classes), recipe, round_folder(self.folder, self._number))
-        return score_pool(pair, self.pool.shape, pool, self._compute(), report or ignore)
+        return score_pool(pair, self.pool.shape, pool, self._compute(), task=recipe.task, each=each, report=report or ignore)
 
     def predictions(self, report: Report | None = None) -> Predictions:
         """Return the answer for every item: labels as given, the rest as the model in use predicts; computed once a round."""
@@ -517,9 +591,44 @@ class Session:
         if scores is None:
             scores = self.score_pool(self.pool, report)
             write_pool_scores(self.folder, self._number, scores)
-        number_of = {name: i for i, name in enumerate(self.classes)}
+        return self._with_labels(scores)
+
+    def predict_masks(self, each: Callable[[int, np.ndarray], None], report: Report | None = None) -> Predictions:
+        """Give the final mask of every item to `each` (pool row, (y, x) class numbers): as labeled, or as the model in use predicts.
+
+        The maps of a whole pool are too large to keep, so they are predicted anew by each call.
+        """
+
+        def tell(row: int, mask: np.ndarray) -> None:
+            given = self.mask(row)
+            each(row, mask if given is None else given)
+
+        scores = self._score_masks(self.pool, tell, report)
+        write_pool_scores(self.folder, self._number, scores)
+        return self._with_labels(scores)
+
+    def apply_masks(self, pool: Pool, each: Callable[[int, np.ndarray], None], report: Report | None = None) -> Predictions:
+        """Give the predicted mask of every item of another pool to `each`."""
+        return predictions_from(self._score_masks(pool, each, report), np.full(len(pool), -1))
+
+    def _score_masks(self, pool: Pool, each: Callable[[int, np.ndarray], None], report: Report | None) -> PoolScores:
+        if not self.is_segmentation:
+            raise TomoTutorError(f"{self.folder}: this session gives a class to each item, no masks")
+
+        def tell(rows: np.ndarray, masks_NYX: np.ndarray) -> None:
+            for row, mask in zip(rows.tolist(), masks_NYX.astype(np.uint8), strict=True):
+                each(row, mask)
+
+        return self.score_pool(pool, report, each=tell)
+
+    def _with_labels(self, scores: PoolScores) -> Predictions:
         labels = self.labels()
-        label_N = np.array([number_of[labels[root]] if root in labels else -1 for root in self._twin_N.tolist()])
+        if self.is_segmentation:
+            most_N = scores.teacher_probs_NC.argmax(1)
+            label_N = np.array([most_N[row] if root in labels else -1 for row, root in enumerate(self._twin_N.tolist())])
+        else:
+            number_of = {name: i for i, name in enumerate(self.classes)}
+            label_N = np.array([number_of[labels[root]] if root in labels else -1 for root in self._twin_N.tolist()])
         return predictions_from(scores, label_N)
 
     def _need_round(self) -> None:
@@ -548,5 +657,5 @@ def predictions_from(scores: PoolScores, label_N: np.ndarray) -> Predictions:
     labeled_N = label_N >= 0
     return Predictions(
         np.where(labeled_N, label_N, scores.teacher_probs_NC.argmax(1)),
-        np.where(labeled_N, 1.0, scores.teacher_probs_NC.max(1).astype(np.float64)), scores.disagreement_N, labeled_N,
+        np.where(labeled_N, 1.0, scores.confidence_N), scores.disagreement_N, labeled_N,
     )  # fmt: skip

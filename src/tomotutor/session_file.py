@@ -18,7 +18,7 @@ import tomotutor
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file, new_folder
 from tomotutor.formats.lists import files_of
-from tomotutor.pool import find_twins
+from tomotutor.pool import Pool, find_twins
 from tomotutor.recipe import Recipe, preset
 from tomotutor.sources import Source, open_pool, resolve, with_statistics
 from tomotutor.store import SessionStore
@@ -127,12 +127,25 @@ class Created:
     duplicates: int
 
 
+def _recipe(name: str, source: Source, pool: Pool, task: str, settings: dict[str, str]) -> Recipe:
+    task = task or ("segmentation" if pool.truth_mask else "classification")
+    if task == "segmentation" and pool.ndim != 2:
+        raise TomoTutorError(f"{source.path}: segmentation works on images, and these items are volumes")
+    chosen = preset(name, pool.ndim, source.kind, task).with_settings({**settings, "task": task})
+    if task == "segmentation":
+        from tomotutor.strategies import check_per_pixel
+
+        check_per_pixel(chosen.strategy)
+    return chosen
+
+
 def create_session(
     folder: Path,
     source: Source,
-    classes: Sequence[str],
+    classes: Sequence[str] = (),
     *,
     junk: bool = True,
+    task: str = "",
     recipe: str = "app",
     settings: dict[str, str] | None = None,
     report: Callable[[int, int], None] | None = None,
@@ -146,9 +159,11 @@ def create_session(
     source : Source
         The input; relative paths are resolved against the working folder.
     classes : sequence of str
-        Class names.
+        Class names; none: those of the data set, if it has any.
     junk : bool
-        Add the class `junk`.
+        Add the class `junk`: not to the classes of a data set, and not in segmentation.
+    task : {"classification", "segmentation", ""}
+        A class for each item or for each pixel; "" takes what the data set is made for.
     recipe : str
         Name of a preset.
     settings : dict of str to str
@@ -164,7 +179,6 @@ def create_session(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TomoTutorError(f"{folder}: exists already and is not empty; choose another name for the session")
-    names = check_classes(classes, junk=junk)
     source = resolve(source)
     original = source.file.resolve()
     source = source.replace(
@@ -175,10 +189,14 @@ def create_session(
         root=str(original.parent) if source.kind == "particles" else "",
     )
     pool = open_pool(source)
+    settings = settings or {}
+    chosen = _recipe(recipe, source, pool, task or settings.get("task", ""), settings)
+    if not classes and not pool.class_names:
+        raise TomoTutorError(f"{source.path}: the input does not say what its classes are; name them with --classes A,B,C")
+    names = check_classes(classes or pool.class_names, junk=junk and bool(classes) and chosen.task == "classification")
     source = with_statistics(source, pool)
     pool = open_pool(source)
     twin_N = find_twins(pool, report)
-    chosen = preset(recipe, pool.ndim).with_settings(settings or {})
     if folder.exists():
         folder.rmdir()
     with new_folder(folder) as partial:

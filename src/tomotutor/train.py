@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from tomotutor.augment import asymmetric, augment
+from tomotutor.augment import asymmetric
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError, TrainingDivergedError
-from tomotutor.models import Pair, ResNet
+from tomotutor.models import Net, Output, Pair
 from tomotutor.progress import Progress, Report, ignore
 from tomotutor.recipe import Recipe
 from tomotutor.strategies import Scores
+from tomotutor.tasks import TASKS, Task
 from tomotutor.transfer import TRANSFER_LOSSES
 
 
@@ -75,7 +75,7 @@ def fit(
     x_NC : ndarray
         (N, C, ...spatial) float32 items.
     y_N : ndarray
-        (N,) class numbers from 0.
+        (N,) class numbers from 0; (N, y, x) in segmentation, 255 where a pixel is void.
     recipe, compute
         Settings, and where to run.
     seed : int
@@ -103,14 +103,15 @@ def fit(
         net.train()
         optimizers.append(_optimizer(net, recipe, steps))
     generator = torch.Generator().manual_seed(seed)
-    x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N).long()
+    task = TASKS[recipe.task]
+    x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N)
     lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
     pieces = 1
     epochs = max(1, math.ceil(steps * recipe.batch_size / len(x)))
     start = time.perf_counter()
     for step, index in enumerate(batches(len(x), recipe.batch_size, steps, generator), start=1):
-        x_batch = augment(x[index], recipe.augmentation, generator, lopsided_N[index].tolist())
-        pieces, loss = _step_in_memory(pair, nets, x_batch, y[index], recipe, compute, pieces)
+        x_batch, y_batch = task.augment(x[index], y[index].long(), recipe.augmentation, generator, lopsided_N[index].tolist())
+        pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces)
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
@@ -124,9 +125,7 @@ def fit(
         report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
 
 
-def _step_in_memory(
-    pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int
-) -> tuple[int, float]:
+def _step_in_memory(pair: Pair, nets: list[Net], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> tuple[int, float]:
     """Accumulate the gradients of one mini-batch; where device memory ends, split the batch further and start it again."""
     while True:
         for net in nets:
@@ -144,21 +143,21 @@ def _step_in_memory(
             torch.cuda.empty_cache()
 
 
-def _accumulate(pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> float:
-    transfer = TRANSFER_LOSSES[recipe.at_form]
+def _accumulate(pair: Pair, nets: list[Net], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> float:
+    transfer, task_loss = TRANSFER_LOSSES[recipe.at_form], TASKS[recipe.task].loss
     total = 0.0
     for x_piece, y_piece in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
         share = len(x_piece) / len(x)
         x_piece, y_piece = compute.put(x_piece), y_piece.to(compute.device)
         with compute.autocast():
             teacher = pair.teacher(x_piece)
-        loss = cross_entropy(teacher.logits, y_piece)
+        loss = task_loss(teacher.logits, y_piece)
         (loss * share).backward()
         total += float(loss.detach()) * share
         if pair.student in nets:
             with compute.autocast():
                 student = pair.student(x_piece)
-            student_loss = cross_entropy(student.logits, y_piece)
+            student_loss = task_loss(student.logits, y_piece)
             if recipe.transfer_weight:
                 student_loss = student_loss + recipe.transfer_weight * transfer(student.modules, teacher.modules)
             (student_loss * share).backward()
@@ -168,24 +167,30 @@ def _accumulate(pair: Pair, nets: list[ResNet], x: Tensor, y: Tensor, recipe: Re
 
 
 def predict(
-    nets: dict[str, ResNet],
+    nets: dict[str, Net],
     read: Callable[[np.ndarray], np.ndarray],
     rows: np.ndarray,
     compute: Compute,
     *,
+    task: Task = TASKS["classification"],
     batch_size: int = 64,
+    each: Callable[[np.ndarray, dict[str, Output]], None] | None = None,
     report: Report = ignore,
 ) -> dict[str, Scores]:
     """Run networks over items in eval mode, without augmentation, at temperature 1.
 
     Parameters
     ----------
-    nets : dict of str to ResNet
+    nets : dict of str to Net
         Networks by name; each batch is read once for all.
     read : callable
         `pool.read`: row numbers to (N, C, ...spatial) float32.
     rows : ndarray
         Rows to score, in this order.
+    task : Task
+        Says what is kept of a batch.
+    each : callable
+        Called with the rows and outputs of each batch, for what would be too large to keep.
     compute, batch_size, report
         As in `fit`; the batch is halved where device memory ends.
 
@@ -198,8 +203,7 @@ def predict(
     for net in nets.values():
         compute.prepare(net)
         net.eval()
-    logits: dict[str, list[Tensor]] = {name: [] for name in nets}
-    embeddings: dict[str, list[Tensor]] = {name: [] for name in nets}
+    parts: dict[str, list[Scores]] = {name: [] for name in nets}
     start, done = time.perf_counter(), 0
     while done < len(rows):
         index = rows[done : done + batch_size]
@@ -212,17 +216,15 @@ def predict(
                 raise TomoTutorError(f"scoring: {compute.device} has too little free memory for one item") from None
             batch_size = max(1, batch_size // 2)
             continue
-        for name, output in outputs.items():
-            logits[name].append(output.logits.double().cpu())
-            embeddings[name].append(output.embedding.cpu())
+        for name, scores in task.scores(outputs).items():
+            parts[name].append(scores)
+        if each:
+            each(index, outputs)
         done += len(index)
         report(Progress("score", done, len(rows), eta_s=(time.perf_counter() - start) / done * (len(rows) - done)))
-    scores = {}
-    for name, net in nets.items():
-        if logits[name]:
-            log_probs = torch.log_softmax(torch.cat(logits[name]), 1).numpy()
-            embedding = torch.cat(embeddings[name]).numpy()
-        else:
-            log_probs, embedding = np.zeros((0, net.fc.out_features)), np.zeros((0, net.fc.in_features), np.float32)
-        scores[name] = Scores(log_probs, embedding)
-    return scores
+    return {name: Scores.join(parts[name]) if parts[name] else _no_scores(net) for name, net in nets.items()}
+
+
+def _no_scores(net: Net) -> Scores:
+    classes, features = net.fc.weight.shape[:2]
+    return Scores(np.zeros((0, classes)), np.zeros((0, features), np.float32))

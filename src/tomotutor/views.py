@@ -30,15 +30,15 @@ class ItemView:
     id : str
         Stable item id.
     label : str or None
-        Its class, if it has one.
+        Its class, if it has one; in segmentation the file of its mask.
     action : str or None
         Last thing done with it: "label", "unsure", "skip" or None.
     is_audit : bool
         Whether its prediction stays hidden until it is answered.
     teacher_probs, student_probs : tuple of float
-        By class; empty where the model in use has not scored it, or must not tell yet.
+        By class, in segmentation its share of the image; empty where the model in use has not scored it, or must not tell yet.
     disagreement : float or None
-        KL(teacher ‖ student), nats, likewise.
+        Disagreement of teacher and student, likewise.
     padded : bool
         Whether its box leaves the tomogram.
     """
@@ -87,11 +87,11 @@ class Predictions:
     Attributes
     ----------
     class_N : ndarray of int
-        Class number from 0; a labeled item keeps its label.
+        Class number from 0; a labeled item keeps its label. In segmentation the class that the teacher gives most of the image.
     confidence_N : ndarray
-        Teacher's probability of that class; 1 for labeled items.
+        Teacher's probability of that class, in segmentation of each pixel's class on average; 1 for labeled items.
     disagreement_N : ndarray
-        KL(teacher ‖ student), nats.
+        KL(teacher ‖ student), nats; in segmentation the mean squared difference of the softmax maps.
     labeled_N : ndarray of bool
         Whether a person (or oracle) said so.
     """
@@ -104,7 +104,8 @@ class Predictions:
 
 @dataclass(frozen=True)
 class PoolScores:
-    """What the model of a round says of every item of the pool."""
+    """What the model of a round says of every item of the pool; in segmentation `teacher_probs_NC` are shares of the image."""
 
     teacher_probs_NC: np.ndarray
+    confidence_N: np.ndarray
     disagreement_N: np.ndarray

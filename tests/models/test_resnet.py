@@ -1,59 +1,54 @@
 import pytest
 import torch
-from monai.networks.nets import resnet10, resnet18
-from torch.utils.flop_counter import FlopCounterMode
+from monai.networks.nets import ResNet as MonaiResNet
+from monai.networks.nets import resnet10, resnet18, resnet34, resnet50
 
-from tomotutor.models import ResNet, build_pair
-from tomotutor.models.pair import BLOCKS
-
-# parameters in millions and MFLOP (2 × multiply-adds) of one forward sample
-COUNTS = [
-    ("resnet18", 2, "3s1", 32, 1.0, 11.17, 1111),
-    ("resnet10", 2, "3s1", 32, 1.0, 4.90, 507),
-    ("resnet18", 3, "7s2pool", 32, 1.0, 33.17, 982),
-    ("resnet10", 3, "7s2pool", 32, 1.0, 14.36, 557),
-    ("resnet18", 3, "3s1", 32, 1.0, None, 51418),
-    ("resnet10", 3, "3s1", 32, 1.0, None, 24239),
-    ("resnet18", 3, "3s2", 32, 1.0, None, 6427),
-    ("resnet10", 3, "3s2", 32, 1.0, None, 3030),
-    ("resnet18", 3, "3s2", 32, 0.5, None, 1610),
-    ("resnet10", 3, "3s2", 32, 0.5, None, 761),
-    ("resnet18", 3, "3s2", 32, 0.25, None, 404),
-    ("resnet10", 3, "3s2", 32, 0.25, None, 192),
-]
-
-
-@pytest.mark.parametrize(("name", "ndim", "stem", "edge", "width", "millions", "mflop"), COUNTS)
-def test_parameters_and_flops(name, ndim, stem, edge, width, millions, mflop):
-    net = ResNet(ndim, BLOCKS[name], 3 if ndim == 2 else 1, 10, stem=stem, width=width)
-    if millions:
-        assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(millions, rel=5e-3)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        net.eval()(torch.zeros(1, 3 if ndim == 2 else 1, *[edge] * ndim))
-    assert counter.get_total_flops() / 1e6 == pytest.approx(mflop, rel=5e-3)
+from tomotutor.models import MODELS, Shape, build_pair
 
 
 @pytest.mark.parametrize("stem", ["7s2pool", "3s2", "3s1"])
 @pytest.mark.parametrize(("name", "theirs"), [("resnet18", resnet18), ("resnet10", resnet10)])
 def test_3d_equals_monai_for_copied_weights(name, theirs, stem):
+    check_against_monai(name, theirs, 3, stem, 32, 0.25)
+
+
+@pytest.mark.parametrize(("name", "theirs", "ndim"), [("resnet34", resnet34, 3), ("resnet34", resnet34, 2)])
+def test_resnet34_equals_monai_for_copied_weights(name, theirs, ndim):
+    check_against_monai(name, theirs, ndim, "3s2", 24, 0.25)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_resnet50_equals_monai_for_copied_weights(ndim):
+    # MONAI's widen_factor narrows a bottleneck twice over, so this one is compared at full width
+    check_against_monai("resnet50", resnet50, ndim, "3s2", 16, 1.0)
+
+
+def test_a_halved_resnet_is_monais_with_half_the_blocks():
+    def theirs(**options):
+        return MonaiResNet(block="basic", layers=[1, 2, 3, 1], block_inplanes=[64, 128, 256, 512], **options)
+
+    check_against_monai("resnet34_half", theirs, 3, "3s2", 24, 0.25)
+
+
+def check_against_monai(name, theirs, ndim, stem, edge, width):
     kernel, stride, pool = {"7s2pool": (7, 2, True), "3s2": (3, 2, False), "3s1": (3, 1, False)}[stem]
     # MONAI 1.6 puts the width factor on the channels; its block order is ours, so the tensors pair up one by one
     reference = theirs(
-        spatial_dims=3, n_input_channels=1, num_classes=7, conv1_t_size=kernel, conv1_t_stride=stride, no_max_pool=not pool,
-        shortcut_type="B", bias_downsample=False, widen_factor=0.25,
+        spatial_dims=ndim, n_input_channels=1, num_classes=7, conv1_t_size=kernel, conv1_t_stride=stride, no_max_pool=not pool,
+        shortcut_type="B", bias_downsample=False, widen_factor=width,
     ).eval()  # fmt: skip
-    net = ResNet(3, BLOCKS[name], 1, 7, stem=stem, width=0.25).eval()
+    net = MODELS[name](Shape(ndim, 1, edge, 7, stem, width)).eval()
     ours, others = net.state_dict(), reference.state_dict()
     assert sum(p.numel() for p in net.parameters()) == sum(p.numel() for p in reference.parameters())
     torch.manual_seed(0)
     copied = dict(zip(ours, others.values(), strict=True))
     for key, value in copied.items():
-        if value.is_floating_point():  # statistics other than (0, 1), so that batch norm is tested too
+        if value.is_floating_point() and value.ndim == 1:  # statistics other than (0, 1), so that batch norm is tested too
             value.add_(0.1 * torch.rand_like(value))
         assert value.shape == ours[key].shape
     net.load_state_dict(copied)
     reference.load_state_dict(others)
-    x = torch.randn(2, 1, 32, 32, 32)
+    x = torch.randn(2, 1, *[edge] * ndim)
     with torch.inference_mode():
         torch.testing.assert_close(net(x).logits, reference(x), rtol=1e-4, atol=1e-5)
 

@@ -53,24 +53,33 @@ def truth_of(ids: Sequence[str], labels: Sequence[LabelRow], classes: Sequence[s
     return truth_N
 
 
-def read_truth(session: Session, oracle: str) -> np.ndarray:
-    """Read an oracle: a CSV file, or "y" for the labels in the session's own .npz file."""
+def read_truth(session: Session, oracle: str, classes: Sequence[str] = ()) -> np.ndarray:
+    """Read an oracle: a CSV file, or "y" for the truth of the session's data set or .npz file; `classes` are the session's by default."""
+    classes = classes or session.classes
     if oracle != "y":
-        return truth_of(session.pool.ids, read_labels(Path(oracle)), session.classes, oracle)
+        return truth_of(session.pool.ids, read_labels(Path(oracle)), classes, oracle)
+    if len(session.pool.truth_N):
+        return pool_truth(session.pool, classes)
     path = session.array_file
     if path is None:
-        raise TomoTutorError("oracle y: only a session on an .npz file has its truth in the file; give a CSV file")
+        raise TomoTutorError("oracle y: the input does not say its classes; give a CSV file")
     y_N, names = load_array(path, "y"), load_array(path, "classes")
-    if y_N is None or len(y_N) != len(session.pool):
+    if y_N is None or y_N.ndim != 1 or len(y_N) != len(session.pool):
         raise TomoTutorError(f"{path}: no array y with a class for each of the {len(session.pool)} items")
     if names is None:
-        names = np.array(session.classes)
+        names = np.array(classes)
     labels = []
     for item_id, value in zip(session.pool.ids, y_N.tolist(), strict=True):
         if not isinstance(value, str) and not 0 <= int(value) < len(names):
             raise TomoTutorError(f"{path}: y of item {item_id} is {value}; expected 0 to {len(names) - 1}")
         labels.append(LabelRow(item_id, value if isinstance(value, str) else str(names[int(value)])))
-    return truth_of(session.pool.ids, labels, session.classes, str(path))
+    return truth_of(session.pool.ids, labels, classes, str(path))
+
+
+def pool_truth(pool: Pool, classes: Sequence[str]) -> np.ndarray:
+    """Return the class number of every item of a data set that has its truth, -1 where it does not know."""
+    labels = [LabelRow(item_id, name) for item_id, name in zip(pool.ids, pool.truth_N.tolist(), strict=True) if name]
+    return truth_of(pool.ids, labels, classes, "the data set")
 
 
 def draw_test_set(session: Session, truth_N: np.ndarray, fraction: float) -> TestSet:
@@ -147,15 +156,30 @@ def run(
     report : callable, optional
         Progress.
     """
-    for k in range(rounds + 1):
+    return run_rounds(
+        session, [init + k * query for k in range(rounds + 1)], lambda labels: answer(session, truth_N, labels),
+        lambda: measure(session, truth_N, test, report), told, report,
+    )  # fmt: skip
+
+
+def run_rounds(
+    session: Session,
+    labels: Sequence[int],
+    answer: Callable[[int], None],
+    measure: Callable[[], dict[str, Any]],
+    told: Callable[[CurvePoint], None] | None = None,
+    report: Report | None = None,
+) -> tuple[CurvePoint, ...]:
+    """Train at each number of labels, however they are answered and measured: the loop of `run`."""
+    for k, wanted in enumerate(labels):
         if len(session.rounds) <= k:
             before = len(session.labels())
-            answer(session, truth_N, init + k * query)
+            answer(wanted)
             if k and len(session.labels()) == before:
                 break  # nothing is left to ask
             session.run_round(report)
-        if k + 1 == len(session.rounds) and "pool_accuracy" not in session.rounds[k].record["metrics"]:
-            session.add_metrics(k + 1, measure(session, truth_N, test, report))
+        if k + 1 == len(session.rounds) and not any(name.startswith("pool_") for name in session.rounds[k].record["metrics"]):
+            session.add_metrics(k + 1, measure())
         if told:
             told(session.curve[k])
     return session.curve

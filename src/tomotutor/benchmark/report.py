@@ -17,14 +17,19 @@ from tomotutor.views import CurvePoint
 def table(curve: Sequence[CurvePoint]) -> str:
     """Return the rounds as a Markdown table."""
     groups = sorted({g for p in curve for g in p.metrics.get("pool_accuracy_by_group", {})})
-    has_test = any("test_accuracy" in p.metrics for p in curve)
-    header = ["round", "labels", "audit", "interval", "n"] + ["test"] * has_test + ["pool", *groups, "seconds"]
+    kind = "miou" if any("pool_miou" in p.metrics for p in curve) else "accuracy"
+    has_test = any(f"test_{kind}" in p.metrics for p in curve)
+    audits = ["audit", "interval", "n"] if kind == "accuracy" else []
+    unit = " mIoU" if kind == "miou" else ""
+    header = ["round", "labels", *audits] + [f"test{unit}"] * has_test + [f"pool{unit}", *groups, "seconds"]
     rows = [header, ["---"] * len(header)]
     for p in curve:
         audit, interval = p.audit.accuracy, p.audit.interval
-        cells = [str(p.round), str(p.labels), "–" if audit is None else f"{audit:.3f}"]
-        cells += ["–" if interval is None else f"{interval[0]:.2f}–{interval[1]:.2f}", str(p.audit.n)]
-        found = [p.metrics.get("test_accuracy")] * has_test + [p.metrics.get("pool_accuracy")]
+        cells = [str(p.round), str(p.labels)]
+        if audits:
+            cells += ["–" if audit is None else f"{audit:.3f}"]
+            cells += ["–" if interval is None else f"{interval[0]:.2f}–{interval[1]:.2f}", str(p.audit.n)]
+        found = [p.metrics.get(f"test_{kind}")] * has_test + [p.metrics.get(f"pool_{kind}")]
         found += [p.metrics.get("pool_accuracy_by_group", {}).get(g) for g in groups]
         cells += ["–" if value is None else f"{value:.3f}" for value in found]
         rows.append([*cells, f"{sum(p.metrics['seconds'].values()):.0f}"])

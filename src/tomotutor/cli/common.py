@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Commands = argparse._SubParsersAction
 
+# a test holds them against the registry, which this module does not import: --help must be quick
+DATASET_NAMES = ("cifar10", "cifar100", "svhn", "caltech101", "imagenet", "cityscapes", "camvid")
+
 
 def add_command(
     commands: Commands, name: str, function: Callable[[argparse.Namespace], None], text: str, *, session: bool = True
@@ -68,6 +71,10 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--mrc-dir", metavar="DIR", help="folder of subtomograms, one .mrc, .em or .mrc.gz file each")
     kind.add_argument("--array", metavar="FILE", help=".npz (array x) or .npy: (N,D,H,W), (N,H,W) or (N,H,W,C)")
     kind.add_argument("--images", metavar="DIR", help="folder of 2D images")
+    kind.add_argument(
+        "--dataset", nargs=2, metavar=("NAME", "DIR"),
+        help="folder of a published data set as it is distributed: " + ", ".join(DATASET_NAMES),
+    )  # fmt: skip
     options = parser.add_argument_group("about the input")
     add_list_arguments(options)
     options.add_argument("--box", type=int, default=32, metavar="VOXELS", help="edge of the boxes cut from tomograms (default 32)")
@@ -80,6 +87,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--ndim", type=int, choices=(2, 3), default=0, help="dimensions of an item, where a stack or array could be either"
     )
+    options.add_argument("--split", default="", metavar="NAME", help="part of a data set: train (default), test, val, …")
+    options.add_argument(
+        "--size", default="", metavar="N|WxH",
+        help="resize images: to N×N from the centre (shorter edge to 8/7 of N first), or to width x height",
+    )  # fmt: skip
     options.add_argument("--key", default="x", metavar="NAME", help="name of the items' array in an .npz, HDF5 or Zarr file (default x)")
     options.add_argument("--bytes", choices=("signed", "unsigned"), default="", help="what 8-bit voxels are (default: as the header says)")
     prepared = parser.add_argument_group("preparation of 3D items")
@@ -124,15 +136,27 @@ def add_list_arguments(options: argparse._ActionsContainer) -> None:
 
 def read_source(args: argparse.Namespace) -> Source:
     """Return the input that the arguments describe."""
-    from tomotutor.sources import SOURCES, Source
+    from tomotutor.sources import DATASETS, SOURCES, Source
 
-    kind, path = next((kind, getattr(args, kind)) for kind in SOURCES if getattr(args, kind))
+    kind, path = args.dataset or next((kind, getattr(args, kind)) for kind in SOURCES if getattr(args, kind))
+    if args.dataset and kind not in DATASETS:
+        raise TomoTutorError(f"--dataset {kind}: expected one of {', '.join(DATASETS)}")
     return Source(
         kind, str(Path(path).resolve()), args.tomograms, str(Path(path).resolve().parent), args.tomogram_dir,
         args.box, args.voxel_size, args.protein, args.ndim, args.key, rescale=args.rescale, low_pass=args.low_pass,
         normalise=args.normalise, tilt_range=tuple(args.tilt_range), tilt_dir=args.tilt_dir, byte_sign=args.bytes,
-        coordinate_pixel_size=args.coordinate_pixel_size, centre=args.centre,
+        coordinate_pixel_size=args.coordinate_pixel_size, centre=args.centre, split=args.split, size=read_size(args.size),
     )  # fmt: skip
+
+
+def read_size(text: str) -> tuple[int, ...]:
+    """Read N or WIDTHxHEIGHT; returns (n,) or (y, x)."""
+    if not text:
+        return ()
+    try:
+        return tuple(int(part) for part in reversed(text.lower().replace("×", "x").split("x")))
+    except ValueError:
+        raise TomoTutorError(f"--size {text}: expected one edge, as in 224, or WIDTHxHEIGHT, as in 120x90") from None
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, str]:
@@ -175,8 +199,11 @@ def has_screen() -> bool:
 
 def describe_point(point: CurvePoint) -> str:
     """Return one round as a line."""
-    parts = [f"round {point.round:2d}", f"labels {point.labels:4d}", f"audit {point.audit.describe()}"]
-    for key, name in (("test_accuracy", "test"), ("pool_accuracy", "pool")):
+    parts = [f"round {point.round:2d}", f"labels {point.labels:4d}"]
+    if "test_miou" not in point.metrics and "pool_miou" not in point.metrics:  # segmentation has no audit items
+        parts.append(f"audit {point.audit.describe()}")
+    shown = {"test_accuracy": "test", "pool_accuracy": "pool", "test_miou": "test mIoU", "pool_miou": "pool mIoU"}
+    for key, name in shown.items():
         if key in point.metrics:
             parts.append(f"{name} {point.metrics[key]:.3f}")
     parts.append(f"{sum(point.metrics['seconds'].values()):.0f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +25,17 @@ from tomotutor.errors import TomoTutorError
 from tomotutor.recipe import CHOICES, PRESETS
 
 if TYPE_CHECKING:
+    from tomotutor.pool import Pool
+    from tomotutor.session import Session
     from tomotutor.views import CurvePoint
+
+    Outcome = tuple[Sequence[CurvePoint], list[Path]]
 
 DEMO_SETTINGS: dict[str, str] = {"initial_size": "30", "query_size": "20"}
 
 
 def _run(args: argparse.Namespace) -> None:
-    from tomotutor.benchmark import oracle
-    from tomotutor.benchmark.report import table, write_report
-    from tomotutor.formats.label_csv import read_labels
-    from tomotutor.recipe import preset
+    from tomotutor.benchmark.report import table
     from tomotutor.session import Session
 
     for name in ("init", "query"):
@@ -41,32 +43,15 @@ def _run(args: argparse.Namespace) -> None:
             raise TomoTutorError(f"--{name} {getattr(args, name)}: expected 1 at least")
     if bool(args.test) != bool(args.test_oracle):
         raise TomoTutorError("--test and --test-oracle belong together: the test session and its truth")
+
+    def tell(point: CurvePoint) -> None:
+        tty_line("")
+        if not args.json:
+            print(describe_point(point), flush=True)
+
     session = Session(args.session)
     try:
-        truth_N = oracle.read_truth(session, args.oracle)
-        test = None
-        if args.test:
-            other = Session(args.test, write=False)
-            test = oracle.TestSet(
-                other.pool, oracle.truth_of(other.pool.ids, read_labels(Path(args.test_oracle)), session.classes, args.test_oracle)
-            )
-        changes = {"strategy": args.strategy, "seed": args.seed, "audit_share": args.audit_share}
-        recipe = preset(args.recipe, session.pool.ndim) if args.recipe else session.recipe
-        recipe = recipe.replace(initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None})
-        session.set_recipe(recipe.with_settings(read_settings(args.set)))
-        if args.test_fraction is not None:
-            test = oracle.draw_test_set(session, truth_N, args.test_fraction)
-
-        def tell(point: CurvePoint) -> None:
-            tty_line("")
-            if not args.json:
-                print(describe_point(point), flush=True)
-
-        curve = oracle.run(
-            session, truth_N, init=args.init, query=args.query, rounds=args.rounds, test=test, told=tell, report=show_progress
-        )
-        out = Path(args.out) if args.out else session.folder / "report"
-        written = write_report(out, session, truth_N)
+        curve, written = (_run_masks if session.is_segmentation else _run_classes)(session, args, tell)
     finally:
         session.close()
     if args.json:
@@ -74,6 +59,62 @@ def _run(args: argparse.Namespace) -> None:
     else:
         print(table(curve))
         print("\n".join(str(path) for path in written))
+
+
+def _set_recipe(session: Session, args: argparse.Namespace) -> None:
+    from tomotutor.recipe import preset
+
+    changes = {"strategy": args.strategy, "seed": args.seed, "audit_share": args.audit_share}
+    recipe = preset(args.recipe, session.pool.ndim, session.source.kind, session.recipe.task) if args.recipe else session.recipe
+    recipe = recipe.replace(initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None})
+    session.set_recipe(recipe.with_settings(read_settings(args.set)))
+
+
+def _test_split(session: Session, args: argparse.Namespace) -> Pool:
+    from tomotutor.sources import open_pool
+
+    return open_pool(session.source.replace(split=args.test_split))  # normalised as what was trained on
+
+
+def _run_classes(session: Session, args: argparse.Namespace, tell: Callable[[CurvePoint], None]) -> Outcome:
+    from tomotutor.benchmark import oracle
+    from tomotutor.benchmark.report import write_report
+    from tomotutor.session import Session
+
+    truth_N = oracle.read_truth(session, args.oracle)
+    test = None
+    if args.test_split:
+        pool = _test_split(session, args)
+        test = oracle.TestSet(pool, oracle.pool_truth(pool, session.classes))
+    if args.test:
+        other = Session(args.test, write=False)
+        test = oracle.TestSet(other.pool, oracle.read_truth(other, args.test_oracle, session.classes))
+    _set_recipe(session, args)
+    if args.test_fraction is not None:
+        test = oracle.draw_test_set(session, truth_N, args.test_fraction)
+    curve = oracle.run(session, truth_N, init=args.init, query=args.query, rounds=args.rounds, test=test, told=tell, report=show_progress)
+    return curve, write_report(Path(args.out) if args.out else session.folder / "report", session, truth_N)
+
+
+def _run_masks(session: Session, args: argparse.Namespace, tell: Callable[[CurvePoint], None]) -> Outcome:
+    from tomotutor.benchmark import mask_oracle
+    from tomotutor.session import Session
+
+    truth = mask_oracle.read_truth(session, session.pool, args.oracle)
+    test = None
+    if args.test_split:
+        pool = _test_split(session, args)
+        test = mask_oracle.MaskTest(pool, mask_oracle.read_truth(session, pool, "y"))
+    if args.test:
+        other = Session(args.test, write=False)
+        test = mask_oracle.MaskTest(other.pool, mask_oracle.read_truth(session, other.pool, args.test_oracle))
+    _set_recipe(session, args)
+    if args.test_fraction is not None:
+        mask_oracle.hold_out(session, args.test_fraction)
+    curve = mask_oracle.run(
+        session, truth, init=args.init, query=args.query, rounds=args.rounds, test=test, told=tell, report=show_progress
+    )
+    return curve, mask_oracle.write_report(Path(args.out) if args.out else session.folder / "report", session, truth)
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -104,8 +145,9 @@ def add(commands: Commands) -> None:
     """Add these commands."""
     run = add_command(commands, "run", _run, "whole rounds with an oracle in place of the person")
     run.add_argument(
-        "--oracle", required=True, metavar="CSV", help="truth: item,class or tomogram,star_row,class; y for the y of an .npz file"
-    )
+        "--oracle", required=True, metavar="CSV|DIR|y",
+        help="truth: item,class or tomogram,star_row,class; a folder of masks in segmentation; y for that of the data set or .npz file",
+    )  # fmt: skip
     run.add_argument("--init", type=int, required=True, metavar="N", help="labels before the first training")
     run.add_argument("--query", type=int, required=True, metavar="M", help="labels before each further one")
     run.add_argument("--rounds", type=int, required=True, metavar="R", help="number of queries; R + 1 trainings")
@@ -115,7 +157,8 @@ def add(commands: Commands) -> None:
     run.add_argument("--seed", type=int, metavar="K", help="seed of everything random (default: the session's)")
     run.add_argument("--audit-share", type=int, metavar="N", help="one item in N is an audit item; 0 for none (default: the session's)")
     run.add_argument("--test", metavar="SESSION2", help="session whose items serve as a fixed test set")
-    run.add_argument("--test-oracle", metavar="CSV", help="truth of that session")
+    run.add_argument("--test-oracle", metavar="CSV|DIR|y", help="truth of that session, as for --oracle")
+    run.add_argument("--test-split", metavar="NAME", help="part of the session's data set that serves as a fixed test set")
     run.add_argument("--test-fraction", type=float, metavar="F", help="hold out this share of the items as a test set")
     run.add_argument("--out", metavar="DIR", help="where pictures and predictions go (default SESSION/report)")
     run.add_argument("--json", action="store_true", help="for programs")

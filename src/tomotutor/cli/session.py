@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from tomotutor.cli.common import (
     show_reading,
     split_names,
 )
-from tomotutor.recipe import PRESETS
+from tomotutor.errors import TomoTutorError
+from tomotutor.recipe import CHOICES, PRESETS
 
 
 def _new(args: argparse.Namespace) -> None:
@@ -33,6 +35,7 @@ def _new(args: argparse.Namespace) -> None:
         read_source(args),
         split_names(args.classes),
         junk=not args.no_junk,
+        task=args.task,
         recipe=args.recipe,
         settings=read_settings(args.set),
         report=show_reading,
@@ -115,10 +118,15 @@ def _import_labels(args: argparse.Namespace) -> None:
     from tomotutor.formats.label_csv import read_labels
     from tomotutor.session import Session
 
-    labels = read_labels(Path(args.csv))
+    path = Path(args.csv)
     session = Session(args.session)
     try:
-        count = session.import_labels([(row.item, row.label, row.annotator) for row in labels])
+        if path.is_dir():
+            from tomotutor.export import read_masks
+
+            count = session.import_masks(read_masks(path, session.pool, len(session.classes)).items())
+        else:
+            count = session.import_labels([(row.item, row.label, row.annotator) for row in read_labels(path)])
     finally:
         session.close()
     print(f"{count} labels imported")
@@ -139,35 +147,49 @@ def _round(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from tomotutor.export import write_predictions
+    from tomotutor.export import export_masks, write_predictions
     from tomotutor.session import Session
 
+    out = Path(args.out)
     session = Session(args.session)
     try:
-        write_predictions(Path(args.out), session.pool.ids, session.predictions(show_progress), session.classes)
+        if session.is_segmentation:
+            written = export_masks(out.with_name(f"{out.stem}_masks"), session.pool.ids, session.predict_masks, show_progress, out)
+            print(f"{written[1].parent}: {len(session.pool)} masks")
+        else:
+            write_predictions(out, session.pool.ids, session.predictions(show_progress), session.classes)
     finally:
         session.close()
-    print(f"{args.out}: {len(session.pool)} items")
+    print(f"{out}: {len(session.pool)} items")
 
 
 def _export(args: argparse.Namespace) -> None:
-    from tomotutor.export import export_list, write_predictions
+    from tomotutor.export import export_list, export_masks, write_predictions
     from tomotutor.formats.lists import format_of
     from tomotutor.session import Session
 
+    out = Path(args.out)
     session = Session(args.session)
     try:
-        predictions, out = session.predictions(show_progress), Path(args.out)
+        if session.is_segmentation:
+            if args.format != "csv":
+                raise TomoTutorError(
+                    f"export: the answers of this session are masks, which --format {args.format} cannot hold; use --format csv"
+                )
+            written = export_masks(out / "masks", session.pool.ids, session.predict_masks, show_progress, out / "predictions.csv")
+        else:
+            predictions = session.predictions(show_progress)
+            written = []
     finally:
         session.close()
-    written, source = [], session.particle_source
+    source = session.particle_source
     if args.format == "averages":
         from tomotutor.averages import write_averages
 
         if not len(session.pool.angles_deg_N3):
             print("warning: the input has no angles, so the particles are averaged as they lie", file=sys.stderr)
         written = write_averages(out, session.pool, predictions, session.classes, show_reading)
-    elif args.format == "csv":
+    elif args.format == "csv" and not written:
         written = [out / "predictions.csv"]
         write_predictions(written[0], session.pool.ids, predictions, session.classes)
     if args.format not in ("csv", "averages") or (args.format == "csv" and source and format_of(source.file) == "csv"):
@@ -181,13 +203,13 @@ def _export(args: argparse.Namespace) -> None:
 def _apply(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from tomotutor.export import export_list, write_predictions
+    from tomotutor.export import export_list, export_masks, write_predictions
     from tomotutor.formats.lists import format_of
     from tomotutor.session import Session, predictions_from
     from tomotutor.session_file import SessionFile
     from tomotutor.sources import open_pool, resolve
 
-    source, trained = read_source(args), SessionFile.read(Path(args.session)).source
+    source, trained, out = read_source(args), SessionFile.read(Path(args.session)).source, Path(args.out)
     session = Session(args.session)
     try:
         source = source.replace(
@@ -198,11 +220,15 @@ def _apply(args: argparse.Namespace) -> None:
         voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst
         if voxel and known and abs(voxel - known) > 0.01 * known:
             print(f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale", file=sys.stderr)
-        scores = session.score_pool(pool, show_progress)
+        if session.is_segmentation:
+            export_masks(out / "masks", pool.ids, partial(session.apply_masks, pool), show_progress, out / "predictions.csv")
+        else:
+            scores = session.score_pool(pool, show_progress)
     finally:
         session.close()
-    predictions, out = predictions_from(scores, np.full(len(pool), -1)), Path(args.out)
-    write_predictions(out / "predictions.csv", pool.ids, predictions, session.classes)
+    if not session.is_segmentation:
+        predictions = predictions_from(scores, np.full(len(pool), -1))
+        write_predictions(out / "predictions.csv", pool.ids, predictions, session.classes)
     print(out / "predictions.csv")
     if source.kind == "particles":
         kind = format_of(resolve(source).file)
@@ -214,7 +240,16 @@ def add(commands: Commands) -> None:
     """Add these commands."""
     new = add_command(commands, "new", _new, "make a session on particles, volumes, arrays or images")
     add_source_arguments(new)
-    new.add_argument("--classes", required=True, metavar="A,B,C", help="class names in their order; junk is added as the last one")
+    new.add_argument(
+        "--classes", default="", metavar="A,B,C",
+        help="class names in their order; junk is added as the last one (default: those of the data set)",
+    )  # fmt: skip
+    new.add_argument(
+        "--task",
+        choices=CHOICES["task"],
+        default="",
+        help="a class for each item, or for each pixel of an image (default: as the data set)",
+    )
     new.add_argument("--no-junk", action="store_true", help="add no class junk")
     new.add_argument("--recipe", choices=PRESETS, default="app", help="settings to begin with (default app)")
     add_set_argument(new)
@@ -235,22 +270,27 @@ def add(commands: Commands) -> None:
     queue.add_argument("--csv", metavar="FILE", help="write them to a CSV file")
     queue.add_argument("--json", action="store_true", help="for programs")
 
-    imported = add_command(commands, "import-labels", _import_labels, "take labels over from a CSV file: all of them, or none")
-    imported.add_argument("csv", metavar="CSV", help="columns item,class[,annotator] or tomogram,star_row,class[,annotator]")
+    text = "take labels over from a CSV file, or masks from a folder: all of them, or none"
+    imported = add_command(commands, "import-labels", _import_labels, text)
+    imported.add_argument(
+        "csv", metavar="CSV|DIR", help="columns item,class[,annotator] or tomogram,star_row,class[,annotator]; in segmentation PNG masks"
+    )
 
     one = add_command(commands, "round", _round, "train on the labels so far and rank the pool anew")
     one.add_argument("--json", action="store_true", help="for programs")
 
     predict = add_command(commands, "predict", _predict, "write the answer for every item: labels kept, the rest predicted")
-    predict.add_argument("--out", required=True, metavar="CSV", help="columns item,class,confidence,disagreement,labeled")
+    predict.add_argument(
+        "--out", required=True, metavar="CSV", help="columns item,class,confidence,disagreement,labeled; segmentation: with masks"
+    )
 
     export = add_command(commands, "export", _export, "write labels and predictions for other programs")
     export.add_argument(
         "--format",
         required=True,
         choices=("relion", "csv", "dynamo", "em", "copick", "imod", "averages"),
-        help="particle list with classes: the session's own format keeps every value, others are converted; csv: a table of predictions; "
-        "averages: an MRC average of each class",
+        help="particle list with classes: the session's own format keeps every value, others are converted; csv: a table of predictions "
+        "(in segmentation with masks); averages: an MRC average of each class",
     )
     export.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     export.add_argument("--per-class", action="store_true", help="also one list per class")

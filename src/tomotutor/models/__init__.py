@@ -1,6 +1,7 @@
-"""The networks: residual networks in 2D and 3D, and the pairs made of them."""
+"""The networks: residual networks in 2D and 3D, VGG, DRN, and the pairs made of them."""
 
-from tomotutor.models.pair import PAIRS, Pair, build_pair
-from tomotutor.models.resnet import Output, ResNet
+from tomotutor.models.common import Net, Output
+from tomotutor.models.pair import MODELS, PAIRS, Pair, Shape, build_net, build_pair
+from tomotutor.models.resnet import STEMS, ResNet
 
-__all__ = ["PAIRS", "Output", "Pair", "ResNet", "build_pair"]
+__all__ = ["MODELS", "PAIRS", "STEMS", "Net", "Output", "Pair", "ResNet", "Shape", "build_net", "build_pair"]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+from tomotutor.models.common import CONV, NORM, POOL, Net, Output, conv_norm_relu, he_normal, scaled
 
 # kernel, stride, max-pool of the first layer
 STEMS: dict[str, tuple[int, int, bool]] = {
@@ -19,45 +15,53 @@ STEMS: dict[str, tuple[int, int, bool]] = {
 }
 
 
-@dataclass(frozen=True)
-class Output:
-    """What every network returns.
-
-    Attributes
-    ----------
-    logits : Tensor
-        (N, classes), float32.
-    embedding : Tensor
-        (N, D) input of the classifier, float32.
-    modules : tuple of Tensor
-        Activations (N, C, ...spatial) after the last ReLU of each hooked module; teacher and student match in number and map size.
-    """
-
-    logits: Tensor
-    embedding: Tensor
-    modules: tuple[Tensor, ...]
+def _shortcut(ndim: int, channels_in: int, channels: int, stride: int) -> nn.Module:
+    """Return the identity, or a 1ⁿ convolution where shape changes (option B of He et al. 2016)."""
+    if stride == 1 and channels_in == channels:
+        return nn.Identity()
+    return nn.Sequential(CONV[ndim](channels_in, channels, 1, stride, bias=False), NORM[ndim](channels))
 
 
 class BasicBlock(nn.Module):
-    """Two 3ⁿ convolutions with a shortcut; a 1ⁿ convolution where shape changes (option B of He et al. 2016)."""
+    """Two 3ⁿ convolutions with a shortcut; `dilation` is that of each."""
 
-    def __init__(self, ndim: int, channels_in: int, channels: int, stride: int) -> None:
+    expansion = 1
+
+    def __init__(self, ndim: int, channels_in: int, channels: int, stride: int, dilation: int = 1) -> None:
         super().__init__()
-        conv, norm = _CONV[ndim], _NORM[ndim]
-        self.conv1 = conv(channels_in, channels, 3, stride, 1, bias=False)
-        self.bn1 = norm(channels)
-        self.conv2 = conv(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = norm(channels)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels:
-            self.shortcut = nn.Sequential(conv(channels_in, channels, 1, stride, bias=False), norm(channels))
+        self.conv1 = CONV[ndim](channels_in, channels, 3, stride, dilation, dilation, bias=False)
+        self.bn1 = NORM[ndim](channels)
+        self.conv2 = CONV[ndim](channels, channels, 3, 1, dilation, dilation, bias=False)
+        self.bn2 = NORM[ndim](channels)
+        self.shortcut = _shortcut(ndim, channels_in, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         h = torch.relu(self.bn1(self.conv1(x)))
         return torch.relu(self.bn2(self.conv2(h)) + self.shortcut(x))
 
 
-class ResNet(nn.Module):
+class Bottleneck(nn.Module):
+    """1ⁿ, 3ⁿ and 1ⁿ convolutions with a shortcut, four times the channels at the end; the stride is that of the 3ⁿ one."""
+
+    expansion = 4
+
+    def __init__(self, ndim: int, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = CONV[ndim](channels_in, channels, 1, bias=False)
+        self.bn1 = NORM[ndim](channels)
+        self.conv2 = CONV[ndim](channels, channels, 3, stride, 1, bias=False)
+        self.bn2 = NORM[ndim](channels)
+        self.conv3 = CONV[ndim](channels, 4 * channels, 1, bias=False)
+        self.bn3 = NORM[ndim](4 * channels)
+        self.shortcut = _shortcut(ndim, channels_in, 4 * channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        h = torch.relu(self.bn1(self.conv1(x)))
+        h = torch.relu(self.bn2(self.conv2(h)))
+        return torch.relu(self.bn3(self.conv3(h)) + self.shortcut(x))
+
+
+class ResNet(Net):
     """A ResNet whose forward returns logits, embedding and the four stage outputs.
 
     Parameters
@@ -65,13 +69,15 @@ class ResNet(nn.Module):
     ndim : {2, 3}
         Number of spatial dimensions.
     blocks : tuple of int
-        Basic blocks of each of the four stages: (2, 2, 2, 2) is ResNet-18, (1, 1, 1, 1) is ResNet-10.
+        Blocks of each of the four stages: (2, 2, 2, 2) is ResNet-18, (1, 1, 1, 1) is ResNet-10.
     channels_in, classes : int
         Input channels and output classes.
     stem : {"7s2pool", "3s1", "3s2"}
         First layer, see `STEMS`.
     width : float
         Scales the 64, 128, 256, 512 channels of the stages.
+    block : type
+        `BasicBlock`, or `Bottleneck` from ResNet-50 on.
 
     Notes
     -----
@@ -79,30 +85,33 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, ndim: int, blocks: tuple[int, ...], channels_in: int, classes: int, *, stem: str = "3s2", width: float = 1.0
+        self,
+        ndim: int,
+        blocks: tuple[int, ...],
+        channels_in: int,
+        classes: int,
+        *,
+        stem: str = "3s2",
+        width: float = 1.0,
+        block: type[BasicBlock] | type[Bottleneck] = BasicBlock,
     ) -> None:
         super().__init__()
         kernel, stride, pool = STEMS[stem]
-        widths = [max(1, round(c * width)) for c in (64, 128, 256, 512)]
-        self.stem = nn.Sequential(
-            _CONV[ndim](channels_in, widths[0], kernel, stride, kernel // 2, bias=False), _NORM[ndim](widths[0]), nn.ReLU()
-        )
+        widths = scaled((64, 128, 256, 512), width)
+        self.stem = conv_norm_relu(ndim, channels_in, widths[0], kernel=kernel, stride=stride)
         if pool:
-            self.stem.append(_POOL[ndim](3, 2, 1))
+            self.stem.append(POOL[ndim](3, 2, 1))
         stages = []
         channels_before = widths[0]
         for stage, (channels, count) in enumerate(zip(widths, blocks, strict=True)):
             layers = []
-            for block in range(count):
-                layers.append(BasicBlock(ndim, channels_before, channels, 2 if stage > 0 and block == 0 else 1))
-                channels_before = channels
+            for number in range(count):
+                layers.append(block(ndim, channels_before, channels, 2 if stage > 0 and number == 0 else 1))
+                channels_before = block.expansion * channels
             stages.append(nn.Sequential(*layers))
         self.stages = nn.ModuleList(stages)
         self.fc = nn.Linear(channels_before, classes)
-        self.float32_below = 0  # set by compute.prepare: stages whose maps have a smaller edge leave the autocast region
-        for module in self.modules():
-            if isinstance(module, _CONV[ndim]):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_normal(self)
 
     def forward(self, x: Tensor) -> Output:
         """Run the network on (N, channels_in, ...spatial)."""
@@ -116,6 +125,4 @@ class ResNet(nn.Module):
                 h = stage(h)
             maps.append(h)
         embedding = h.flatten(2).mean(2).float()
-        with torch.autocast(h.device.type, enabled=False):
-            logits = self.fc(embedding)
-        return Output(logits, embedding, tuple(maps))
+        return Output(self.logits_of(embedding), embedding, tuple(maps))

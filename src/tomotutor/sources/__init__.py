@@ -12,10 +12,13 @@ from tomotutor.errors import TomoTutorError
 from tomotutor.pool import Pool
 from tomotutor.sources.array import open_array
 from tomotutor.sources.base import Source, with_statistics
+from tomotutor.sources.batches import open_cifar10, open_cifar100, open_svhn
 from tomotutor.sources.boxes import prepare_items
+from tomotutor.sources.class_folders import open_caltech101, open_imagenet
 from tomotutor.sources.images import open_images
 from tomotutor.sources.mrc_dir import open_mrc_dir
 from tomotutor.sources.stack import open_stack
+from tomotutor.sources.street import open_camvid, open_cityscapes
 from tomotutor.sources.tilt import tilt_ranges
 from tomotutor.sources.tomogram import open_particles, resolve
 
@@ -27,13 +30,24 @@ SOURCES: dict[str, Callable[[Source], Pool]] = {
     "images": open_images,
 }
 
+# published data sets with their truth, named by --dataset
+DATASETS: dict[str, Callable[[Source], Pool]] = {
+    "cifar10": open_cifar10,
+    "cifar100": open_cifar100,
+    "svhn": open_svhn,
+    "caltech101": open_caltech101,
+    "imagenet": open_imagenet,
+    "cityscapes": open_cityscapes,
+    "camvid": open_camvid,
+}
+
 
 _LARGEST_ITEM = 512**3  # voxels
 
 
 def open_pool(source: Source) -> Pool:
     """Open the input that `source` describes, without reading voxels."""
-    pool = SOURCES[source.kind](source)
+    pool = (SOURCES | DATASETS)[source.kind](source)
     if pool.ndim == 2:
         if source.rescale or source.low_pass or source.tilt_range or source.tilt_dir:
             raise TomoTutorError(f"{source.path}: its items are 2D; rescale, low-pass and tilt range are for 3D items: leave them out")
@@ -62,4 +76,4 @@ def _with_tilt_range(pool: Pool, source: Source) -> Pool:
     return dataclasses.replace(pool, tilt_range_N2=np.array([found[name] for name in pool.group_N.tolist()]))
 
 
-__all__ = ["SOURCES", "Source", "open_pool", "resolve", "with_statistics"]
+__all__ = ["DATASETS", "SOURCES", "Source", "open_pool", "resolve", "with_statistics"]

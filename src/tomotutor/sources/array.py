@@ -28,7 +28,8 @@ def load_array(path: Path, key: str) -> np.ndarray | None:
 def open_array(source: Source) -> Pool:
     """Open (N,D,H,W), (N,H,W) or (N,H,W,C): a last axis of 1, 3 or 4 means image channels unless `ndim` says otherwise.
 
-    Items are called by their row number from 0. Protein is bright by default in 3D.
+    Items are called by their row number from 0. Protein is bright by default in 3D. An .npz file may bring `classes` (names) and `y`
+    (a class number or name for each item, or a mask for each image, 255 for void): they serve as an oracle.
     """
     found = load_array(source.file, source.key)
     if found is None:
@@ -55,7 +56,11 @@ def open_array(source: Source) -> Pool:
 
     spatial = array.shape[1 : 1 + ndim]
     channels = array.shape[-1] if has_channels else 1
+    y, names = load_array(source.file, "y"), load_array(source.file, "classes")
+    masks = y if source.file.suffix != ".npy" and y is not None and y.shape == (len(array), *spatial) else None
     return Pool(
         tuple(str(i) for i in range(len(array))), (channels, *spatial), cut, source.protein or ("bright" if ndim == 3 else "none"),
         source.mean, source.std, voxel_size_angst=source.voxel_size,
+        class_names=() if names is None or names.dtype.kind != "U" else tuple(names.tolist()),
+        truth_mask=None if masks is None else lambda row: masks[row],
     )  # fmt: skip

@@ -61,6 +61,11 @@ class Source:
         What the pixels or voxels of a particle list measure, Å; 0 believes the list, or takes them for voxels of the tomogram.
     centre : {"", "relion-napari"}
         What RELION's centred coordinates count from: size/2, or one pixel of the tilt series less.
+    split : str
+        Part of a data set that has several; "" takes its training part.
+    size : tuple of int
+        (n,): images are resized to 8/7 · n along their shorter edge and n × n pixels are cut from their centre (256 and 224 of the
+        paper); (y, x): they are resized to that; (): they stay as they are.
     """
 
     kind: str
@@ -83,6 +88,8 @@ class Source:
     byte_sign: str = ""
     coordinate_pixel_size: float = 0.0
     centre: str = ""
+    split: str = ""
+    size: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.protein not in ("dark", "bright", "none", ""):
@@ -91,6 +98,8 @@ class Source:
             raise TomoTutorError(f"ndim is {self.ndim}; expected 2 or 3")
         if self.kind == "particles" and not 8 <= self.box <= 256:
             raise TomoTutorError(f"box is {self.box}; expected 8 to 256 voxels")
+        if len(self.size) > 2 or any(not 8 <= n <= 8192 for n in self.size):
+            raise TomoTutorError(f"size is {'x'.join(map(str, self.size[::-1]))}; expected one edge or WIDTHxHEIGHT of 8 to 8192 pixels")
         if self.voxel_size < 0 or not np.isfinite(self.voxel_size):
             raise TomoTutorError(f"voxel size is {self.voxel_size}; expected Å above 0")
         for name, value in (("rescale", self.rescale), ("low-pass", self.low_pass)):
@@ -115,13 +124,13 @@ class Source:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for TOML."""
-        values = dataclasses.asdict(self)
-        return {**values, "mean": list(self.mean), "std": list(self.std), "tilt_range": list(self.tilt_range)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Source:
         """Read plain values back."""
-        return cls(**{**values, **{name: tuple(values.get(name, ())) for name in ("mean", "std", "tilt_range")}})
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**plain)
 
     @property
     def file(self) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,19 +13,45 @@ from tomotutor.errors import TomoTutorError
 
 @dataclass(frozen=True)
 class Scores:
-    """What one network says of some items: log_probs_NC (float64) and embedding_ND (float32)."""
+    """What one network says of some items.
+
+    Attributes
+    ----------
+    log_probs_NC : ndarray
+        float64; in segmentation the log of each class's share of the image.
+    embedding_ND : ndarray
+        float32.
+    averages : dict of str to ndarray
+        In segmentation: measures that were averaged over the pixels of each image, by name; else empty.
+    """
 
     log_probs_NC: np.ndarray
     embedding_ND: np.ndarray
+    averages: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def probs_NC(self) -> np.ndarray:
         """Softmax probabilities, float64."""
         return np.exp(self.log_probs_NC)
 
+    @property
+    def confidence_N(self) -> np.ndarray:
+        """Probability of the best class; in segmentation its average over pixels."""
+        return 1.0 - self.measure("least_confidence", lambda log_p: 1.0 - np.exp(log_p.max(1)))
+
+    def measure(self, name: str, formula: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return a measure of each item: averaged over pixels where it was, else by `formula` from log_probs_NC."""
+        return self.averages[name] if name in self.averages else formula(self.log_probs_NC)
+
     def take(self, index: np.ndarray) -> Scores:
         """Return the scores of some of the items."""
-        return Scores(self.log_probs_NC[index], self.embedding_ND[index])
+        return Scores(self.log_probs_NC[index], self.embedding_ND[index], {k: v[index] for k, v in self.averages.items()})
+
+    @staticmethod
+    def join(parts: Sequence[Scores]) -> Scores:
+        """Return the scores of several batches as one."""
+        averages = {k: np.concatenate([p.averages[k] for p in parts]) for k in parts[0].averages}
+        return Scores(np.concatenate([p.log_probs_NC for p in parts]), np.concatenate([p.embedding_ND for p in parts]), averages)
 
 
 class Candidates:
@@ -64,6 +90,7 @@ class Strategy:
     """A way to decide what to ask next; subclasses implement `score`, batch methods also override `select`."""
 
     summary = ""  # one line for --help and the docs
+    per_pixel = False  # whether it has a meaning in segmentation, where a network gives averages over pixels
 
     def score(self, candidates: Candidates) -> np.ndarray:
         """Return utility_N, float64: higher means ask first."""

@@ -11,6 +11,7 @@ class Random(Strategy):
     """Ask anything, uniformly."""
 
     summary = "uniform, no forward pass"
+    per_pixel = True
 
     def score(self, candidates: Candidates) -> np.ndarray:  # noqa: D102
         return candidates.rng.random(len(candidates))

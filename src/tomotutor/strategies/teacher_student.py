@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tomotutor.strategies.base import Candidates, Strategy
+from tomotutor.strategies.base import Candidates, Scores, Strategy
 
 
 def disagreement(teacher_log_probs_NC: np.ndarray, student_log_probs_NC: np.ndarray) -> np.ndarray:
@@ -14,10 +14,16 @@ def disagreement(teacher_log_probs_NC: np.ndarray, student_log_probs_NC: np.ndar
     return np.maximum((p * difference).sum(1), 0.0)
 
 
+def disagreement_of(teacher: Scores, student: Scores) -> np.ndarray:
+    """Return the disagreement of each item: `disagreement`, or in segmentation the mean squared difference of the maps (eq. 4)."""
+    return student.measure("disagreement", lambda log_probs_NC: disagreement(teacher.log_probs_NC, log_probs_NC))
+
+
 class TeacherStudent(Strategy):
     """Ask where the student has not understood what the teacher knows."""
 
     summary = "KL(teacher ‖ student): the paper's method"
+    per_pixel = True
 
     def score(self, candidates: Candidates) -> np.ndarray:  # noqa: D102
-        return disagreement(candidates.teacher.log_probs_NC, candidates.student.log_probs_NC)
+        return disagreement_of(candidates.teacher, candidates.student)

@@ -11,27 +11,35 @@ class Entropy(Strategy):
     """Ask where the teacher's distribution is widest: −Σ p log p, in nats."""
 
     summary = "entropy of the teacher's softmax"
+    per_pixel = True
 
     def score(self, candidates: Candidates) -> np.ndarray:  # noqa: D102
-        log_p = candidates.teacher.log_probs_NC
-        p = np.exp(log_p)
-        return -np.where(p > 0, p * log_p, 0.0).sum(1)
+        def entropy(log_p: np.ndarray) -> np.ndarray:
+            p = np.exp(log_p)
+            return -np.where(p > 0, p * log_p, 0.0).sum(1)
+
+        return candidates.teacher.measure("entropy", entropy)
 
 
 class Margin(Strategy):
     """Ask where the two most probable classes are closest: −(p₁ − p₂)."""
 
     summary = "smallest gap between the teacher's two best classes"
+    per_pixel = True
 
     def score(self, candidates: Candidates) -> np.ndarray:  # noqa: D102
-        top_two = np.partition(candidates.teacher.probs_NC, -2, axis=1)[:, -2:]
-        return top_two[:, 0] - top_two[:, 1]
+        def margin(log_p: np.ndarray) -> np.ndarray:
+            top_two = np.partition(np.exp(log_p), -2, axis=1)[:, -2:]
+            return top_two[:, 1] - top_two[:, 0]
+
+        return -candidates.teacher.measure("margin", margin)
 
 
 class LeastConfidence(Strategy):
     """Ask where the best class is least probable: 1 − p₁."""
 
     summary = "smallest probability of the teacher's best class"
+    per_pixel = True
 
     def score(self, candidates: Candidates) -> np.ndarray:  # noqa: D102
-        return 1.0 - candidates.teacher.probs_NC.max(1)
+        return 1.0 - candidates.teacher.confidence_N

@@ -1,0 +1,40 @@
+"""A class for each item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from tomotutor.augment import augment
+from tomotutor.errors import TomoTutorError
+from tomotutor.models import Output
+from tomotutor.strategies import Scores
+from tomotutor.tasks.base import Task
+
+
+def _augment(x: Tensor, y_N: Tensor, kind: str, generator: torch.Generator, asymmetric_N: Sequence[bool] = ()) -> tuple[Tensor, Tensor]:
+    return augment(x, kind, generator, asymmetric_N), y_N
+
+
+def _scores(outputs: Mapping[str, Output]) -> dict[str, Scores]:
+    """Keep the log-probabilities, in float64, and the embedding."""
+    return {
+        name: Scores(torch.log_softmax(output.logits.cpu().double(), 1).numpy(), output.embedding.cpu().numpy())
+        for name, output in outputs.items()
+    }
+
+
+def _check_trainable(labels_N: np.ndarray) -> None:
+    counts = np.bincount(labels_N) if len(labels_N) else np.zeros(0, int)
+    if (counts >= 2).sum() < 2:
+        raise TomoTutorError(
+            f"training: {len(labels_N)} labels in {int((counts > 0).sum())} classes so far; "
+            "expected two labels in each of two classes at least"
+        )
+
+
+CLASSIFICATION = Task(cross_entropy, _augment, _scores, _check_trainable)
