@@ -68,3 +68,14 @@ def make_candidates(n=50, classes=4, seed=0, order=None):
     candidates = Candidates(rows, score, np.random.default_rng(5))
     candidates.calls = calls
     return candidates
+
+
+def discs(n: int = 14, height: int = 20, width: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Grey images with a bright disc (class 1) on dark ground (class 0), and their masks; a border of one pixel is void (255)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((height, width))
+    at = rng.uniform((6, 6), (height - 6, width - 6), (n, 2))
+    y_NYX = (((y - at[:, 0, None, None]) ** 2 + (x - at[:, 1, None, None]) ** 2) < 25).astype(np.uint8)
+    x_NYX = np.clip(80 + 90.0 * y_NYX + rng.normal(0, 8, y_NYX.shape), 0, 255).astype(np.uint8)
+    y_NYX[:, [0, -1]] = y_NYX[:, :, [0, -1]] = 255
+    return x_NYX, y_NYX
