@@ -11,9 +11,34 @@ from tomotutor.errors import TomoTutorError
 # a test holds the names against the registries, which this module does not import: they need torch
 CHOICES: dict[str, tuple[str, ...]] = {
     "teacher": ("resnet18",),
-    "strategy": ("teacher_student", "random", "entropy", "margin", "least_confidence"),
+    "student": ("shallow", "twin"),
+    "strategy": (
+        "teacher_student",
+        "random",
+        "entropy",
+        "margin",
+        "least_confidence",
+        "mc_dropout",
+        "bald",
+        "qbc",
+        "core_set",
+        "badge",
+        "vaal",
+        "sraal",
+        "ll4al",
+        "entropy_gradnorm",
+        "expected_gradnorm",
+        "egl",
+        "typiclust",
+        "prob_cover",
+        "cod",
+    ),
+    "uncertainty": ("kl_ts", "kl_st", "js", "mse", "l1", "at"),
+    "gradient_norm": ("tensors", "global", "last"),
+    "calibration": ("none", "temperature"),
+    "transfer": ("at", "mse", "l1", "kl"),
     "at_form": ("l2", "mean_sq"),
-    "init": ("warm", "scratch"),
+    "init": ("warm", "scratch", "shrink_perturb"),
     "augmentation": ("none", "strong"),
     "optimizer": ("sgd", "adam"),
     "schedule": ("step", "one_cycle"),
@@ -33,12 +58,17 @@ class Recipe:
         Teacher network; its student follows from the pair table.
     width : float
         Channel multiplier of both networks (1 is the paper's network); 0 lets the machine decide: 1 on a GPU, ¼ on a CPU.
+    student : {"shallow", "twin"}
+        "twin" is a second network of the teacher's own depth, from another seed.
+    transfer : {"at", "mse", "l1", "kl"}
+        What the student learns from the teacher: attention maps, raw activations (mse, l1) or posteriors (kl).
     at_form : {"l2", "mean_sq"}
         Form of the attention-transfer loss.
     transfer_weight : float
-        λ of L_S = cross-entropy + λ·L_trans.
-    init : {"warm", "scratch"}
-        Whether a round starts from the weights of the last one; optimizer and schedule always restart.
+        λ of L_S = cross-entropy + λ·L_trans; 0 trains the student on the labels alone.
+    init : {"warm", "scratch", "shrink_perturb"}
+        Whether a round starts from the weights of the last one, from fresh ones, or from ½ of the last plus 0.1 of fresh
+        ones; optimizer and schedule always restart.
     epochs, steps : int
         Length of a training: passes over the labeled set, or (if `epochs` is 0) a fixed number of mini-batches.
         A warm round of a step-counted recipe takes half of `steps`.
@@ -55,6 +85,14 @@ class Recipe:
         runs with one seed can be compared.
     strategy : str
         A key of `tomotutor.strategies.STRATEGIES`.
+    uncertainty : {"kl_ts", "kl_st", "js", "mse", "l1", "at"}
+        Distance of teacher and student that `teacher_student` ranks by: KL(T ‖ S), KL(S ‖ T), Jensen-Shannon, or of activations.
+    calibration : {"none", "temperature"}
+        "temperature" holds out 10 % of the labels and scales the logits of teacher and student, each by its own temperature.
+    committee, mc_passes : int
+        Networks of `qbc`; passes of `mc_dropout` and `bald`.
+    gradient_norm : {"tensors", "global", "last"}
+        Sum of the norms over parameter tensors, norm of all of them, or the last layer's alone (closed form).
     initial_size, query_size : int
         Labels before the first training, and after each further one (M).
     candidate_factor : int
@@ -68,6 +106,8 @@ class Recipe:
     name: str = "app"
     teacher: str = "resnet18"
     width: float = 0.0
+    student: str = "shallow"
+    transfer: str = "at"
     at_form: str = "mean_sq"
     transfer_weight: float = 100.0
     init: str = "warm"
@@ -83,6 +123,11 @@ class Recipe:
     augmentation: str = "strong"
     precision: str = "auto"
     strategy: str = "teacher_student"
+    uncertainty: str = "kl_ts"
+    calibration: str = "none"
+    committee: int = 3
+    mc_passes: int = 25
+    gradient_norm: str = "tensors"
     initial_size: int = 40
     query_size: int = 40
     candidate_factor: int = 10
@@ -93,7 +138,7 @@ class Recipe:
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise TomoTutorError(f"recipe: {field} is {getattr(self, field)!r}; expected one of {', '.join(allowed)}")
-        positive = ("batch_size", "query_size", "initial_size", "candidate_factor", "learning_rate")
+        positive = ("batch_size", "query_size", "initial_size", "candidate_factor", "learning_rate", "mc_passes")
         for field in positive:
             if getattr(self, field) <= 0:
                 raise TomoTutorError(f"recipe: {field} is {getattr(self, field)}; expected a number above 0")
@@ -101,6 +146,8 @@ class Recipe:
             raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
         if self.width not in (0.0, 0.25, 0.5, 1.0):
             raise TomoTutorError(f"recipe: width is {self.width}; expected 1, 0.5, 0.25, or 0 to let the machine decide")
+        if self.committee < 2:
+            raise TomoTutorError(f"recipe: committee is {self.committee}; expected 2 networks at least")
         if self.audit_share == 1 or self.audit_share < 0:
             raise TomoTutorError(f"recipe: audit_share is {self.audit_share}; expected 0 (off) or 2 and more (one item in so many)")
 

@@ -33,7 +33,7 @@ def default_stem(ndim: int, edge: int) -> str:
     return "3s1" if edge <= 64 else "7s2pool"
 
 
-def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: int, width: float, seed: int) -> Pair:
+def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: int, width: float, seed: int, twin: bool = False) -> Pair:
     """Build a freshly initialised pair.
 
     Parameters
@@ -46,6 +46,8 @@ def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: in
         Channel multiplier of both networks.
     seed : int
         Teacher and student draw from streams of their own, so the teacher is the same with and without a student.
+    twin : bool
+        The student has the teacher's depth.
     """
     stem = default_stem(ndim, edge)
 
@@ -54,4 +56,4 @@ def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: in
             torch.manual_seed(2 * seed + stream)
             return ResNet(ndim, BLOCKS[name], channels, classes, stem=stem, width=width)
 
-    return Pair(build(teacher, 0), build(PAIRS[teacher], 1))
+    return Pair(build(teacher, 0), build(teacher if twin else PAIRS[teacher], 1))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from tomotutor.strategies.base import Candidates, Strategy
+from tomotutor.strategies.uncertainty import entropy
+from tomotutor.transfer import MODULE_DISTANCES
 
 
 def disagreement(teacher_log_probs_NC: np.ndarray, student_log_probs_NC: np.ndarray) -> np.ndarray:
@@ -14,10 +18,32 @@ def disagreement(teacher_log_probs_NC: np.ndarray, student_log_probs_NC: np.ndar
     return np.maximum((p * difference).sum(1), 0.0)
 
 
+def jensen_shannon(teacher_log_probs_NC: np.ndarray, student_log_probs_NC: np.ndarray) -> np.ndarray:
+    """H((p_T + p_S) / 2) − (H(p_T) + H(p_S)) / 2 of each item, in nats: symmetric, and log 2 at most."""
+    p_NC, q_NC = np.exp(teacher_log_probs_NC), np.exp(student_log_probs_NC)
+    return np.maximum(entropy((p_NC + q_NC) / 2) - (entropy(p_NC) + entropy(q_NC)) / 2, 0.0)
+
+
 class TeacherStudent(Strategy):
-    """Ask where the student has not understood what the teacher knows."""
+    """Ask where the student has not understood what the teacher knows.
+
+    `recipe.uncertainty` chooses the distance: a divergence of the answers ("kl_ts", "kl_st", "js"), or a distance of the hooked
+    activations ("mse", "l1", "at"), for which both networks run over the candidates once more.
+    """
 
     summary = "KL(teacher ‖ student): the paper's method"
 
     def score(self, candidates: Candidates) -> np.ndarray:  # noqa: D102
-        return disagreement(candidates.teacher.log_probs_NC, candidates.student.log_probs_NC)
+        kind = self.recipe.uncertainty
+        if kind in MODULE_DISTANCES:
+            teacher, student = candidates.backend.net("teacher"), candidates.backend.net("student")
+
+            def distance(x: Tensor) -> Tensor:
+                pairs = zip(student(x).modules, teacher(x).modules, strict=True)
+                return torch.stack([MODULE_DISTANCES[kind](s, t) for s, t in pairs]).sum(0)
+
+            return candidates.run(distance)
+        p, q = candidates.teacher.log_probs_NC, candidates.student.log_probs_NC
+        if kind == "js":
+            return jensen_shannon(p, q)
+        return disagreement(q, p) if kind == "kl_st" else disagreement(p, q)
