@@ -87,7 +87,7 @@ class RoundBackend:
 
         def call(x: Tensor) -> Tensor:
             with torch.inference_mode(not gradients):
-                return function(x).detach().double().cpu()
+                return function(x).detach().cpu().double()
 
         for values in map_batches(call, self._pool.read, rows, self._compute, GRADIENT_BATCH if gradients else 64, self._report):
             found.append(values.numpy())

@@ -38,8 +38,13 @@ class Scores:
 class Backend(Protocol):
     """Where candidates get things from: the networks of a round (`tomotutor.backend`), or arrays (`Arrays`)."""
 
-    steps: int  # mini-batches of the round's task training
-    device: str
+    @property
+    def steps(self) -> int:
+        """Mini-batches of the round's task training."""
+
+    @property
+    def device(self) -> str:
+        """The torch device that `net` and `read` are on."""
 
     def score(self, name: str, rows: np.ndarray) -> Scores:
         """Run the "teacher" or "student" over items."""
@@ -155,7 +160,7 @@ class Arrays:
         raise TomoTutorError("candidates from arrays have no images: this strategy needs a session")
 
     def run(self, rows: np.ndarray, function: Callable[[Tensor], Tensor], *, gradients: bool) -> np.ndarray:  # noqa: D102
-        return function(self.read(rows)).double().cpu().numpy()
+        return function(self.read(rows)).detach().cpu().double().numpy()
 
     def train_member(self, member: int, rows: np.ndarray) -> Scores:  # noqa: D102
         return self.score(f"member {member}", rows)

@@ -50,7 +50,7 @@ class MCDropout(Strategy):
         with torch.inference_mode():
             for _ in range(self.recipe.mc_passes):
                 logits = classifier(drop(embedding_ND, generator))  # type: ignore[operator]
-                yield torch.softmax(logits.double(), 1).cpu().numpy()
+                yield torch.softmax(logits.cpu().double(), 1).numpy()
 
     def moments(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
         """Return p̄ (N, C) and the mean entropy of the passes (N,)."""
