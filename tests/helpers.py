@@ -1,12 +1,14 @@
 """What several tests share."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 
+from tomotutor.pool import Cut, Pool
 from tomotutor.session import Session
-from tomotutor.strategies import Candidates, Scores
+from tomotutor.strategies import Arrays, Candidates, Scores
 
 FAST = {"steps": "4", "batch_size": "8", "width": "0.25", "precision": "float32", "initial_size": "8", "query_size": "6"}
 
@@ -50,23 +52,29 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
-def make_candidates(n=50, classes=4, seed=0, order=None):
+@dataclass(frozen=True)
+class Counting(Arrays):
+    """Arrays that remember what was asked of them."""
+
+    calls: list = field(default_factory=list)
+
+    def score(self, name, rows):
+        self.calls.append((name, len(rows)))
+        return super().score(name, rows)
+
+
+def make_candidates(n=50, classes=4, seed=0, labeled=12):
+    """Candidates with random scores; teacher, student, the last teacher and three further committee members all differ."""
     rng = np.random.default_rng(seed)
-    found = {
-        name: Scores(log_softmax(rng.normal(0, 2, (n, classes))), rng.normal(size=(n, 8)).astype(np.float32))
-        for name in ("teacher", "student")
-    }
-    rows = rng.permutation(1000)[:n]
-    if order is not None:
-        rows, found = rows[order], {name: s.take(order) for name, s in found.items()}
-    calls = []
-
-    def score(name):
-        calls.append(name)
-        return found[name]
-
-    candidates = Candidates(rows, score, np.random.default_rng(5))
-    candidates.calls = calls
+    names = ("teacher", "student", "previous", "member 1", "member 2", "member 3", "member 4")
+    found = {name: Scores(log_softmax(rng.normal(0, 2, (200, classes))), rng.normal(size=(200, 8)).astype(np.float32)) for name in names}
+    rows = rng.permutation(200)
+    backend = Counting(found, feature_ND=rng.normal(size=(200, 6)).astype(np.float32))
+    labeled_rows = np.sort(rows[n : n + labeled])
+    candidates = Candidates(
+        rows[:n], backend, np.random.default_rng(5), labeled_rows=labeled_rows, labels=rng.integers(0, classes, len(labeled_rows))
+    )
+    candidates.calls = backend.calls
     return candidates
 
 
@@ -79,3 +87,19 @@ def discs(n: int = 14, height: int = 20, width: int = 28, seed: int = 0) -> tupl
     x_NYX = np.clip(80 + 90.0 * y_NYX + rng.normal(0, 8, y_NYX.shape), 0, 255).astype(np.uint8)
     y_NYX[:, [0, -1]] = y_NYX[:, :, [0, -1]] = 255
     return x_NYX, y_NYX
+
+
+def array_pool(x_NC) -> Pool:
+    """A pool on (N, C, ...spatial)."""
+    return Pool(tuple(f"i{k}" for k in range(len(x_NC))), x_NC.shape[1:], lambda row: Cut(x_NC[row]))
+
+
+def on_embeddings(x_ND, labeled_rows=(), labels=None, probs_NC=None, seed=0):
+    """Candidates whose embedding and self-supervised features are x_ND; all rows without a label are candidates."""
+    x_ND = np.asarray(x_ND, np.float32)
+    probs_NC = np.full((len(x_ND), 2), 0.5) if probs_NC is None else probs_NC
+    labeled_rows = np.array(labeled_rows, dtype=np.int64)
+    rows = np.setdiff1d(np.arange(len(x_ND)), labeled_rows)
+    backend = Arrays({"teacher": Scores(np.log(probs_NC), x_ND)}, feature_ND=x_ND)
+    labels = np.zeros(len(labeled_rows), np.int64) if labels is None else labels
+    return Candidates(rows, backend, np.random.default_rng(seed), labeled_rows=labeled_rows, labels=labels)

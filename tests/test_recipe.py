@@ -38,6 +38,8 @@ def test_app_does_not_grow_with_the_labels():
         ({"audit_share": "1"}, "audit_share is 1"),
         ({"query_size": "0"}, "query_size is 0"),
         ({"strategy": "psychic"}, "strategy is 'psychic'"),
+        ({"committee": "1"}, "committee is 1; expected 2 networks at least"),
+        ({"mc_passes": "0"}, "mc_passes is 0"),
         ({"teacher": "resnet1000"}, "teacher is 'resnet1000'"),
         ({"teacher": "drn_d_22"}, "teacher drn_d_22 is not for classification; expected resnet18 or resnet34"),
         ({"task": "segmentation"}, "teacher resnet18 is not for segmentation; expected drn_d_22"),
@@ -55,13 +57,15 @@ def test_the_choices_are_those_of_the_registries():
     from tomotutor.recipe import CHOICES
     from tomotutor.strategies import STRATEGIES
     from tomotutor.tasks import TASKS
-    from tomotutor.transfer import TRANSFER_LOSSES
+    from tomotutor.transfer import ATTENTION_FORMS, MODULE_DISTANCES, OTHER_TRANSFERS
 
     assert CHOICES["strategy"] == tuple(STRATEGIES)
     assert CHOICES["teacher"] == tuple(PAIRS)
     assert CHOICES["stem"] == ("auto", *STEMS)
     assert CHOICES["task"] == tuple(TASKS)
-    assert CHOICES["at_form"] == tuple(TRANSFER_LOSSES)
+    assert CHOICES["at_form"] == tuple(ATTENTION_FORMS)
+    assert CHOICES["transfer"] == ("at", *OTHER_TRANSFERS)
+    assert CHOICES["uncertainty"] == ("kl_ts", "kl_st", "js", *MODULE_DISTANCES)
 
 
 PAPER = [  # data, epochs, batch, optimizer, rate, decay at epoch, teacher, initial, query

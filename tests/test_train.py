@@ -149,11 +149,14 @@ def test_accumulated_gradients_are_those_of_the_whole_batch():
     """With batch norm's statistics fixed, splitting a batch changes nothing."""
     from tomotutor.train import _accumulate
 
+    def no_aux(output, loss_N):
+        return 0.0
+
     def gradient(pieces):
         nets = pair()
         for net in nets.parts().values():
             net.eval()
-        _accumulate(nets, [nets.teacher, nets.student], torch.from_numpy(X[:6]), torch.from_numpy(Y[:6]), FAST, CPU, pieces)
+        _accumulate(nets, [nets.teacher, nets.student], torch.from_numpy(X[:6]), torch.from_numpy(Y[:6]), FAST, CPU, pieces, no_aux)
         return torch.cat([p.grad.flatten() for net in nets.parts().values() for p in net.parameters()])
 
     torch.testing.assert_close(gradient(1), gradient(4), rtol=1e-3, atol=1e-5)

@@ -13,9 +13,34 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("classification", "segmentation"),
     "teacher": ("resnet18", "resnet34", "resnet50", "vgg16", "drn_d_22"),
     "stem": ("auto", "7s2pool", "3s1", "3s2"),
-    "strategy": ("teacher_student", "random", "entropy", "margin", "least_confidence"),
+    "student": ("shallow", "twin"),
+    "strategy": (
+        "teacher_student",
+        "random",
+        "entropy",
+        "margin",
+        "least_confidence",
+        "mc_dropout",
+        "bald",
+        "qbc",
+        "core_set",
+        "badge",
+        "vaal",
+        "sraal",
+        "ll4al",
+        "entropy_gradnorm",
+        "expected_gradnorm",
+        "egl",
+        "typiclust",
+        "prob_cover",
+        "cod",
+    ),
+    "uncertainty": ("kl_ts", "kl_st", "js", "mse", "l1", "at"),
+    "gradient_norm": ("tensors", "global", "last"),
+    "calibration": ("none", "temperature"),
+    "transfer": ("at", "mse", "l1", "kl"),
     "at_form": ("l2", "mean_sq"),
-    "init": ("warm", "scratch"),
+    "init": ("warm", "scratch", "shrink_perturb"),
     "augmentation": ("none", "flip", "strong"),
     "optimizer": ("sgd", "adam"),
     "schedule": ("step", "one_cycle"),
@@ -41,12 +66,17 @@ class Recipe:
         images up to 64², 7s2pool for larger ones.
     width : float
         Channel multiplier of both networks (1 is the paper's network); 0 lets the machine decide: 1 on a GPU, ¼ on a CPU.
+    student : {"shallow", "twin"}
+        "twin" is a second network of the teacher's own depth, from another seed.
+    transfer : {"at", "mse", "l1", "kl"}
+        What the student learns from the teacher: attention maps, raw activations (mse, l1) or posteriors (kl).
     at_form : {"l2", "mean_sq"}
         Form of the attention-transfer loss.
     transfer_weight : float
-        λ of L_S = cross-entropy + λ·L_trans.
-    init : {"warm", "scratch"}
-        Whether a round starts from the weights of the last one; optimizer and schedule always restart.
+        λ of L_S = cross-entropy + λ·L_trans; 0 trains the student on the labels alone.
+    init : {"warm", "scratch", "shrink_perturb"}
+        Whether a round starts from the weights of the last one, from fresh ones, or from ½ of the last plus 0.1 of fresh
+        ones; optimizer and schedule always restart.
     epochs, steps : int
         Length of a training: passes over the labeled set, or (if `epochs` is 0) a fixed number of mini-batches.
         A warm round of a step-counted recipe takes half of `steps`.
@@ -63,6 +93,14 @@ class Recipe:
         runs with one seed can be compared.
     strategy : str
         A key of `tomotutor.strategies.STRATEGIES`.
+    uncertainty : {"kl_ts", "kl_st", "js", "mse", "l1", "at"}
+        Distance of teacher and student that `teacher_student` ranks by: KL(T ‖ S), KL(S ‖ T), Jensen-Shannon, or of activations.
+    calibration : {"none", "temperature"}
+        "temperature" holds out 10 % of the labels and scales the logits of teacher and student, each by its own temperature.
+    committee, mc_passes : int
+        Networks of `qbc`; passes of `mc_dropout` and `bald`.
+    gradient_norm : {"tensors", "global", "last"}
+        Sum of the norms over parameter tensors, norm of all of them, or the last layer's alone (closed form).
     initial_size, query_size : int
         Labels before the first training, and after each further one (M).
     candidate_factor : int
@@ -78,6 +116,8 @@ class Recipe:
     teacher: str = "resnet18"
     stem: str = "auto"
     width: float = 0.0
+    student: str = "shallow"
+    transfer: str = "at"
     at_form: str = "mean_sq"
     transfer_weight: float = 100.0
     init: str = "warm"
@@ -93,6 +133,11 @@ class Recipe:
     augmentation: str = "strong"
     precision: str = "auto"
     strategy: str = "teacher_student"
+    uncertainty: str = "kl_ts"
+    calibration: str = "none"
+    committee: int = 3
+    mc_passes: int = 25
+    gradient_norm: str = "tensors"
     initial_size: int = 40
     query_size: int = 40
     candidate_factor: int = 10
@@ -108,7 +153,12 @@ class Recipe:
             raise TomoTutorError(f"recipe: teacher {self.teacher} is not for {self.task}; expected {' or '.join(fitting)}")
         if self.task == "segmentation" and self.audit_share:
             raise TomoTutorError("recipe: audit items count right classes, which a segmentation session has none of; set audit_share to 0")
-        positive = ("batch_size", "query_size", "initial_size", "candidate_factor", "learning_rate")
+        if self.task == "segmentation" and (self.calibration, self.uncertainty) != ("none", "kl_ts"):
+            raise TomoTutorError(
+                "recipe: temperatures and other distances of the two answers are for classification; in segmentation leave "
+                "calibration at none and uncertainty at kl_ts (which stands for eq. 4 there)"
+            )
+        positive = ("batch_size", "query_size", "initial_size", "candidate_factor", "learning_rate", "mc_passes")
         for field in positive:
             if getattr(self, field) <= 0:
                 raise TomoTutorError(f"recipe: {field} is {getattr(self, field)}; expected a number above 0")
@@ -116,6 +166,8 @@ class Recipe:
             raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
         if self.width not in (0.0, 0.25, 0.5, 1.0):
             raise TomoTutorError(f"recipe: width is {self.width}; expected 1, 0.5, 0.25, or 0 to let the machine decide")
+        if self.committee < 2:
+            raise TomoTutorError(f"recipe: committee is {self.committee}; expected 2 networks at least")
         if self.audit_share == 1 or self.audit_share < 0:
             raise TomoTutorError(f"recipe: audit_share is {self.audit_share}; expected 0 (off) or 2 and more (one item in so many)")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,21 @@ import torch
 from safetensors.torch import load_file
 
 from tomotutor import compute as computing
+from tomotutor.backend import RoundBackend
+from tomotutor.calibration import at_temperature, expected_calibration_error, fit_temperature
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError
-from tomotutor.models import Output, Pair, build_pair
+from tomotutor.models import Net, Output, Pair, build_pair
 from tomotutor.pool import Pool
 from tomotutor.progress import Report, ignore
 from tomotutor.recipe import Recipe
-from tomotutor.strategies import STRATEGIES, Candidates, Scores, check_per_pixel, disagreement_of
+from tomotutor.strategies import STRATEGIES, Candidates, Scores, ask_order, check_per_pixel, disagreement_of
 from tomotutor.tasks import TASKS
 from tomotutor.train import fit, predict
 from tomotutor.views import PoolScores
+
+SHRINK, PERTURB = 0.5, 0.1  # Ash and Adams, NeurIPS 2020: share of the last round's weights, and of fresh ones
+HELD_OUT = 0.1  # of the labels, for the temperatures
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,10 @@ class RoundView:
         Further items to score (audit items).
     weights : Path or None
         Folder of the previous round's weights, for a warm start.
+    open_rows : ndarray
+        All items that may still be asked, R_U among them.
+    folder : Path or None
+        Where features that do not depend on the round are kept; None keeps nothing.
     """
 
     number: int
@@ -58,6 +67,8 @@ class RoundView:
     candidate_rows: np.ndarray
     other_rows: np.ndarray
     weights: Path | None
+    open_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,10 @@ class RoundResult:
         Of `scored_rows`.
     seconds : dict of str to float
         Wall time of training, scoring and selecting.
+    temperatures : dict of str to float
+        Of teacher and student; 1 unless the recipe asks for them.
+    metrics : dict
+        Calibration error on the held-out labels, where temperatures were fitted.
     """
 
     pair: Pair
@@ -85,24 +100,64 @@ class RoundResult:
     student_probs_NC: np.ndarray
     disagreement_N: np.ndarray
     seconds: dict[str, float]
+    temperatures: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 def new_pair(pool: Pool, classes: int, recipe: Recipe) -> Pair:
     """Build the recipe's pair for a pool."""
     return build_pair(
         recipe.teacher, ndim=pool.ndim, channels=pool.shape[0], edge=min(pool.shape[1:]), classes=classes,
-        width=recipe.width or 1.0, seed=recipe.seed, stem=recipe.stem,
+        width=recipe.width or 1.0, seed=recipe.seed, stem=recipe.stem, twin=recipe.student == "twin",
     )  # fmt: skip
+
+
+def load_net(net: Net, path: Path) -> None:
+    """Load one network's weights."""
+    try:
+        net.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise TomoTutorError(f"{path}: not the weights of this session's networks ({str(problem).splitlines()[0]})") from None
 
 
 def load_weights(pair: Pair, folder: Path) -> None:
     """Load the weights of a round into a pair."""
     for name, net in pair.parts().items():
-        path = folder / f"{name}.safetensors"
-        try:
-            net.load_state_dict(load_file(path))
-        except (OSError, RuntimeError, ValueError) as problem:
-            raise TomoTutorError(f"{path}: not the weights of this session's networks ({str(problem).splitlines()[0]})") from None
+        load_net(net, folder / f"{name}.safetensors")
+
+
+def shrink_and_perturb(pair: Pair, fresh: Pair) -> None:
+    """Replace each parameter θ by ½·θ + 0.1·θ′ of a freshly initialised pair (Ash and Adams, NeurIPS 2020), in place."""
+    for name, net in pair.parts().items():
+        with torch.no_grad():
+            for p, q in zip(net.parameters(), fresh.parts()[name].parameters(), strict=True):
+                p.mul_(SHRINK).add_(q, alpha=PERTURB)
+
+
+def held_out(recipe: Recipe, number: int, labels: np.ndarray) -> np.ndarray:
+    """Return which labels a round does not train on: none, or a random tenth where temperatures are to be fitted."""
+    out_N = np.zeros(len(labels), bool)
+    if recipe.calibration == "temperature":
+        rng = np.random.default_rng([recipe.seed, number, 2])
+        out_N[rng.permutation(len(labels))[: max(1, round(HELD_OUT * len(labels)))]] = True
+    return out_N
+
+
+def calibrate(scores: dict[str, Scores], y_N: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+    """Return each network's temperature, and its calibration error on the same held-out items without and with it."""
+    temperatures, metrics = {}, {}
+    for name, score in scores.items():
+        temperatures[name] = fit_temperature(score.log_probs_NC, y_N)
+        metrics[f"{name}_temperature"] = temperatures[name]
+        metrics[f"{name}_ece"] = expected_calibration_error(score.probs_NC, y_N)
+        scaled_NC = np.exp(at_temperature(score.log_probs_NC, temperatures[name]))
+        metrics[f"{name}_ece_scaled"] = expected_calibration_error(scaled_NC, y_N)
+    return temperatures, metrics
+
+
+def scaled(scores: dict[str, Scores], temperatures: Mapping[str, float]) -> dict[str, Scores]:
+    """Return scores at the networks' temperatures."""
+    return {n: replace(s, log_probs_NC=at_temperature(s.log_probs_NC, temperatures.get(n, 1.0))) for n, s in scores.items()}
 
 
 def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
@@ -137,6 +192,7 @@ def score_pool(
     compute: Compute,
     *,
     task: str = "classification",
+    temperatures: Mapping[str, float] | None = None,
     each: Callable[[np.ndarray, np.ndarray], None] | None = None,
     report: Report = ignore,
 ) -> PoolScores:
@@ -150,6 +206,8 @@ def score_pool(
         What to score and how.
     task : str
         A key of `TASKS`.
+    temperatures : dict of str to float
+        Of teacher and student, where the round fitted them.
     each : callable
         Called with the rows of each batch and the teacher's class for each item, or in segmentation for each pixel (N, y, x).
     """
@@ -160,9 +218,10 @@ def score_pool(
         if each:
             each(rows, outputs["teacher"].logits.argmax(1).to(torch.int16).cpu().numpy())
 
-    scores = predict(
+    found = predict(
         pair.parts(), pool.read, np.arange(len(pool)), compute, task=TASKS[task], batch_size=_batch_size(pool), each=tell, report=report
     )
+    scores = scaled(found, temperatures or {})
     teacher = scores["teacher"]
     return PoolScores(teacher.probs_NC, teacher.confidence_N, disagreement_of(teacher, scores["student"]))
 
@@ -176,38 +235,65 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         Too few labels, a loss that is not finite, or too little memory.
     """
     task = TASKS[recipe.task]
-    task.check_trainable(view.train_labels)
     if recipe.task == "segmentation":
         check_per_pixel(recipe.strategy)
+    out_N = held_out(recipe, view.number, view.train_labels)
+    train_rows, train_labels = view.train_rows[~out_N], view.train_labels[~out_N]
+    task.check_trainable(train_labels)
     seconds = {}
     clock = time.perf_counter()
+    seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     pair = new_pair(view.pool, view.classes, recipe)
     warm = view.weights is not None and recipe.init == "warm"
-    if warm and view.weights is not None:
+    if view.weights is not None and recipe.init != "scratch":
         load_weights(pair, view.weights)
-    seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
-    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
-    x_NC = view.pool.read(view.train_rows)
-    fit(pair, x_NC, view.train_labels, recipe, compute, seed=seed, warm=warm, tilt_range_N2=tilts, report=report)
+        if recipe.init == "shrink_perturb":
+            shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed)))
+    strategy = STRATEGIES[recipe.strategy](recipe)
+    tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
+    x_NC = view.pool.read(train_rows)
+    fit(pair, x_NC, train_labels, recipe, compute, seed=seed, warm=warm, strategy=strategy, tilt_range_N2=tilts, report=report)
     seconds["train"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
     scored_rows = np.union1d(view.candidate_rows, view.other_rows).astype(np.int64)
-    scores = predict(pair.parts(), view.pool.read, scored_rows, compute, task=task, batch_size=_batch_size(view.pool), report=report)
+
+    def score(rows: np.ndarray) -> dict[str, Scores]:
+        return predict(pair.parts(), view.pool.read, rows, compute, task=task, batch_size=_batch_size(view.pool), report=report)
+
+    scores = score(scored_rows)
+    temperatures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    if out_N.any():
+        temperatures, metrics = calibrate(score(view.train_rows[out_N]), view.train_labels[out_N])
+        scores = scaled(scores, temperatures)
     seconds["score"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
-    position = np.searchsorted(scored_rows, view.candidate_rows)
 
-    def score(name: str) -> Scores:
-        return scores[name].take(position)
+    def build(member_seed: int) -> Pair:
+        return new_pair(view.pool, view.classes, recipe.replace(seed=member_seed))
 
-    candidates = Candidates(view.candidate_rows, score, np.random.default_rng([recipe.seed, view.number, 1]))
-    strategy = STRATEGIES[recipe.strategy]()
-    order = strategy.select(strategy.score(candidates), len(candidates), candidates)
+    def previous() -> Net | None:
+        if view.weights is None:
+            return None
+        net = build(recipe.seed).teacher
+        load_net(net, view.weights / "teacher.safetensors")
+        return net
+
+    backend = RoundBackend(
+        view.pool, train_rows, train_labels, view.open_rows, pair, build=build, previous=previous, scored_rows=scored_rows, scores=scores,
+        recipe=recipe, compute=compute, folder=view.folder, warm=warm, report=report,
+    )  # fmt: skip
+    candidates = Candidates(
+        view.candidate_rows, backend, np.random.default_rng([recipe.seed, view.number, 1]),
+        labeled_rows=train_rows, labels=train_labels, unlabeled_rows=np.union1d(view.candidate_rows, view.open_rows),
+    )  # fmt: skip
+    strategy.fit(candidates)
+    order = ask_order(strategy, candidates)
     seconds["select"] = time.perf_counter() - clock
     teacher, student = scores["teacher"], scores["student"]
     return RoundResult(
-        pair, view.candidate_rows[order], scored_rows, teacher.probs_NC, student.probs_NC,
-        disagreement_of(teacher, student), seconds,
+        pair, candidates.rows[order], scored_rows, teacher.probs_NC, student.probs_NC,
+        disagreement_of(teacher, student), seconds, temperatures, metrics,
     )  # fmt: skip

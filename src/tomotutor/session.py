@@ -499,7 +499,8 @@ class Session:
         with self._guard:
             labels = self._trainable_labels()
             rows = np.array(sorted(labels), dtype=np.int64)
-            candidates = self._open_rows(self._number + 1)[: self.recipe.candidate_factor * self.recipe.query_size]
+            open_rows = self._open_rows(self._number + 1)
+            candidates = open_rows[: self.recipe.candidate_factor * self.recipe.query_size]
             # audit items that may be asked before the next round, and the check items answered so far
             coming = [row for row in self._audit_kind if row not in self._state.standing][: len(candidates)]
             checked = [row for row, kind in self._audit_kind.items() if kind == "check" and row in self._state.standing]
@@ -509,6 +510,7 @@ class Session:
                 labels=len(self._state.labels()), candidate_rows=candidates,
                 other_rows=np.array([*coming, *checked], dtype=np.int64),
                 weights=round_folder(self.folder, self._number) if self._number else None,
+                open_rows=open_rows, folder=self.folder,
             )  # fmt: skip
 
     def _targets(self, labels: Sequence[str]) -> np.ndarray:
@@ -523,8 +525,9 @@ class Session:
         import torch
 
         metrics: dict[str, Any] = {"seconds": result.seconds, "trained_on": len(view.train_rows), "candidates": len(view.candidate_rows)}
+        metrics |= result.metrics
         traces = {
-            "recipe": recipe.to_dict(), "compute": compute.describe(), "metrics": metrics,
+            "recipe": recipe.to_dict(), "compute": compute.describe(), "metrics": metrics, "temperatures": result.temperatures,
             "versions": {"tomotutor": tomotutor.__version__, "torch": torch.__version__, "python": platform.python_version()},
         }  # fmt: skip
         probs = (result.teacher_probs_NC.astype(np.float32), result.student_probs_NC.astype(np.float32))
@@ -582,7 +585,10 @@ class Session:
 
         recipe = Recipe.from_dict(self._rounds[-1].record["recipe"])
         pair = load_pair(self.pool, len(self.classes), recipe, round_folder(self.folder, self._number))
-        return score_pool(pair, self.pool.shape, pool, self._compute(), task=recipe.task, each=each, report=report or ignore)
+        temperatures = self._rounds[-1].record.get("temperatures")
+        return score_pool(
+            pair, self.pool.shape, pool, self._compute(), task=recipe.task, temperatures=temperatures, each=each, report=report or ignore
+        )
 
     def predictions(self, report: Report | None = None) -> Predictions:
         """Return the answer for every item: labels as given, the rest as the model in use predicts; computed once a round."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +18,12 @@ from tomotutor.errors import TomoTutorError, TrainingDivergedError
 from tomotutor.models import Net, Output, Pair
 from tomotutor.progress import Progress, Report, ignore
 from tomotutor.recipe import Recipe
-from tomotutor.strategies import Scores
+from tomotutor.strategies import Scores, Strategy
 from tomotutor.tasks import TASKS, Task
-from tomotutor.transfer import TRANSFER_LOSSES
+from tomotutor.transfer import transfer_loss
+
+T = TypeVar("T")
+AuxLoss = Callable[[Output, Tensor], Tensor | float]  # (teacher's output, its loss for each item): what a strategy adds to the mean
 
 
 def number_of_steps(recipe: Recipe, items: int, *, warm: bool) -> int:
@@ -60,6 +65,7 @@ def fit(
     seed: int,
     warm: bool = False,
     with_student: bool = True,
+    strategy: Strategy | None = None,
     tilt_range_N2: np.ndarray | None = None,
     report: Report = ignore,
 ) -> None:
@@ -84,6 +90,8 @@ def fit(
         Whether the pair comes from an earlier round (a step-counted recipe then trains half as long).
     with_student : bool
         False trains the teacher alone; its gradients are bit-identical either way.
+    strategy : Strategy, optional
+        May hook into the teacher, add to its loss, and have networks of its own trained along.
     tilt_range_N2 : ndarray, optional
         Smallest and largest tilt of each item, degrees, nan where unknown: augmentation keeps the missing wedge in place.
     report : callable
@@ -96,7 +104,10 @@ def fit(
     """
     compute.apply_threads()
     steps = number_of_steps(recipe, len(x_NC), warm=warm)
-    nets = [pair.teacher, pair.student] if with_student else [pair.teacher]
+    strategy = strategy or Strategy(recipe)
+    compute.prepare(pair.teacher)
+    along = strategy.attach(pair.teacher, compute.put(torch.from_numpy(x_NC[:1])), seed)
+    nets: list[nn.Module] = [pair.teacher, *([pair.student] if with_student else []), *along]
     optimizers = []
     for net in nets:
         compute.prepare(net)
@@ -111,7 +122,8 @@ def fit(
     start = time.perf_counter()
     for step, index in enumerate(batches(len(x), recipe.batch_size, steps, generator), start=1):
         x_batch, y_batch = task.augment(x[index], y[index].long(), recipe.augmentation, generator, lopsided_N[index].tolist())
-        pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces)
+        strategy_loss = partial(strategy.aux_loss, progress=(step - 1) / steps)
+        pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
@@ -125,13 +137,15 @@ def fit(
         report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
 
 
-def _step_in_memory(pair: Pair, nets: list[Net], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> tuple[int, float]:
+def _step_in_memory(
+    pair: Pair, nets: Sequence[nn.Module], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int, aux_loss: AuxLoss
+) -> tuple[int, float]:
     """Accumulate the gradients of one mini-batch; where device memory ends, split the batch further and start it again."""
     while True:
         for net in nets:
             net.zero_grad(set_to_none=True)
         try:
-            return pieces, _accumulate(pair, nets, x, y, recipe, compute, pieces)
+            return pieces, _accumulate(pair, nets, x, y, recipe, compute, pieces, aux_loss)
         except torch.OutOfMemoryError:
             if pieces * 4 > len(x):  # batch norm needs two items in a piece
                 raise TomoTutorError(
@@ -143,27 +157,54 @@ def _step_in_memory(pair: Pair, nets: list[Net], x: Tensor, y: Tensor, recipe: R
             torch.cuda.empty_cache()
 
 
-def _accumulate(pair: Pair, nets: list[Net], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int) -> float:
-    transfer, task_loss = TRANSFER_LOSSES[recipe.at_form], TASKS[recipe.task].loss
+def _accumulate(
+    pair: Pair, nets: Sequence[nn.Module], x: Tensor, y: Tensor, recipe: Recipe, compute: Compute, pieces: int, aux_loss: AuxLoss
+) -> float:
+    transfer, task_loss = transfer_loss(recipe.transfer, recipe.at_form), TASKS[recipe.task].loss
     total = 0.0
     for x_piece, y_piece in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
         share = len(x_piece) / len(x)
         x_piece, y_piece = compute.put(x_piece), y_piece.to(compute.device)
         with compute.autocast():
             teacher = pair.teacher(x_piece)
-        loss = task_loss(teacher.logits, y_piece)
+        loss_N = task_loss(teacher.logits, y_piece)
+        loss = loss_N.mean() + aux_loss(teacher, loss_N.detach())
         (loss * share).backward()
         total += float(loss.detach()) * share
         if pair.student in nets:
             with compute.autocast():
                 student = pair.student(x_piece)
-            student_loss = task_loss(student.logits, y_piece)
+            student_loss = task_loss(student.logits, y_piece).mean()
             if recipe.transfer_weight:
-                student_loss = student_loss + recipe.transfer_weight * transfer(student.modules, teacher.modules)
+                student_loss = student_loss + recipe.transfer_weight * transfer(student, teacher)
             (student_loss * share).backward()
             if not math.isfinite(float(student_loss.detach())):
                 return math.nan
     return total
+
+
+def map_batches(
+    function: Callable[[Tensor], T],
+    read: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,
+    compute: Compute,
+    batch_size: int,
+    report: Report,
+) -> Iterator[tuple[np.ndarray, T]]:
+    """Yield the rows of each batch, in order, and what a function returns for it; the batch is halved where device memory ends."""
+    start, done = time.perf_counter(), 0
+    while done < len(rows):
+        index = rows[done : done + batch_size]
+        try:
+            found = function(compute.put(torch.from_numpy(read(index))))
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise TomoTutorError(f"scoring: {compute.device} has too little free memory for one item") from None
+            batch_size = max(1, batch_size // 2)
+            continue
+        yield index, found
+        done += len(index)
+        report(Progress("score", done, len(rows), eta_s=(time.perf_counter() - start) / done * (len(rows) - done)))
 
 
 def predict(
@@ -204,24 +245,16 @@ def predict(
         compute.prepare(net)
         net.eval()
     parts: dict[str, list[Scores]] = {name: [] for name in nets}
-    start, done = time.perf_counter(), 0
-    while done < len(rows):
-        index = rows[done : done + batch_size]
-        try:
-            with torch.inference_mode(), compute.autocast():
-                x = compute.put(torch.from_numpy(read(index)))
-                outputs = {name: net(x) for name, net in nets.items()}
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
-                raise TomoTutorError(f"scoring: {compute.device} has too little free memory for one item") from None
-            batch_size = max(1, batch_size // 2)
-            continue
+
+    def run(x: Tensor) -> dict[str, Output]:
+        with torch.inference_mode(), compute.autocast():
+            return {name: net(x) for name, net in nets.items()}
+
+    for index, outputs in map_batches(run, read, rows, compute, batch_size, report):
         for name, scores in task.scores(outputs).items():
             parts[name].append(scores)
         if each:
             each(index, outputs)
-        done += len(index)
-        report(Progress("score", done, len(rows), eta_s=(time.perf_counter() - start) / done * (len(rows) - done)))
     return {name: Scores.join(parts[name]) if parts[name] else _no_scores(net) for name, net in nets.items()}
 
 

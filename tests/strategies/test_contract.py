@@ -1,11 +1,24 @@
-"""What every registered strategy promises; each is tested on the same candidates."""
+"""What every registered strategy promises; each is tested on the same candidates, with real networks that trained along with it."""
+
+from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
-from helpers import make_candidates
+from helpers import array_pool, two_kinds
+from tomotutor.backend import RoundBackend
+from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError
-from tomotutor.strategies import STRATEGIES, Candidates, Scores, rank
+from tomotutor.models import build_pair
+from tomotutor.recipe import Recipe
+from tomotutor.round import RoundView, run_round
+from tomotutor.strategies import STRATEGIES, Arrays, Candidates, Scores, Strategy, ask_order, rank
+from tomotutor.train import fit, predict
+
+N, LABELED = 50, 12
+CPU = Compute(threads=1)
+RECIPE = Recipe(steps=2, batch_size=8, precision="float32", width=0.25, query_size=6, committee=2)
 
 
 @pytest.fixture(params=STRATEGIES)
@@ -13,53 +26,98 @@ def name(request):
     return request.param
 
 
+class CountingBackend(RoundBackend):
+    """Remembers which network was asked for which scores."""
+
+    def score(self, name, rows):
+        self.calls.append((name, len(rows)))
+        return super().score(name, rows)
+
+
+def items(ndim):
+    x, y = two_kinds(N + LABELED, edge=8)
+    return (x[:, None] if ndim == 3 else x[:, None, 4]), y
+
+
+@cache
+def trained(name, ndim=2):
+    """A strategy whose teacher and own networks were trained for two steps, and a way to make candidates for it."""
+    x, y = items(ndim)
+    pool = array_pool(x)
+    recipe = RECIPE.replace(strategy=name)
+
+    def build(seed):
+        return build_pair("resnet18", ndim=ndim, channels=1, edge=8, classes=3, width=0.25, seed=seed)
+
+    pair, strategy = build(0), STRATEGIES[name](recipe)
+    order = np.random.default_rng(3).permutation(N + LABELED)
+    labeled_rows, rows = np.sort(order[:LABELED]), order[LABELED:]
+    fit(pair, pool.read(labeled_rows), y[labeled_rows], recipe, CPU, seed=1, strategy=strategy)
+    scores = predict(pair.parts(), pool.read, np.sort(rows), CPU)
+
+    def make(shuffle=None):
+        backend = CountingBackend(
+            pool, labeled_rows, y[labeled_rows], rows, pair, build=build, previous=lambda: build(9).teacher, scored_rows=np.sort(rows),
+            scores=scores, recipe=recipe, compute=CPU,
+        )  # fmt: skip
+        backend.calls = []
+        shuffled = rows if shuffle is None else rows[shuffle]
+        candidates = Candidates(shuffled, backend, np.random.default_rng(5), labeled_rows=labeled_rows, labels=y[labeled_rows])
+        strategy.fit(candidates)
+        return candidates
+
+    return strategy, make
+
+
 def test_utility_is_one_finite_number_an_item(name):
-    candidates = make_candidates()
-    utility = STRATEGIES[name]().score(candidates)
-    assert utility.shape == (50,)
+    strategy, make = trained(name)
+    utility = strategy.score(make())
+    assert utility.shape == (N,)
     assert utility.dtype == np.float64
     assert np.isfinite(utility).all()
 
 
 def test_networks_run_once_at_most(name):
-    candidates = make_candidates()
-    strategy = STRATEGIES[name]()
-    strategy.select(strategy.score(candidates), 50, candidates)
+    strategy, make = trained(name)
+    candidates = make()
+    strategy.select(strategy.score(candidates), N, candidates)
     strategy.score(candidates)
-    assert len(candidates.calls) == len(set(candidates.calls))
+    calls = candidates.backend.calls
+    assert len(calls) == len(set(calls))
 
 
-@pytest.mark.parametrize("k", [0, 1, 7, 50])
+@pytest.mark.parametrize("k", [0, 1, 7, N])
 def test_selection_is_k_different_candidates(name, k):
-    candidates = make_candidates()
-    strategy = STRATEGIES[name]()
+    strategy, make = trained(name)
+    candidates = make()
     picked = strategy.select(strategy.score(candidates), k, candidates)
     assert len(picked) == len(set(picked.tolist())) == k
-    assert all(0 <= p < 50 for p in picked)
+    assert all(0 <= p < N for p in picked)
 
 
-def test_the_order_is_that_of_the_utility(name):
-    candidates = make_candidates()
-    strategy = STRATEGIES[name]()
+def test_the_queue_holds_every_candidate_with_the_selection_in_front(name):
+    strategy, make = trained(name)
+    order = ask_order(strategy, make())
+    assert sorted(order.tolist()) == list(range(N))
+    candidates = make()
     utility = strategy.score(candidates)
-    assert (np.diff(utility[strategy.select(utility, 50, candidates)]) <= 0).all()
+    assert order[:6].tolist() == strategy.select(utility, 6, candidates).tolist()
+    assert (np.diff(utility[order[6:]]) <= 0).all()
 
 
-def test_same_seed_same_selection(name):
+@pytest.mark.parametrize("name", [n for n, s in STRATEGIES.items() if s.select is Strategy.select])
+def test_the_order_is_that_of_the_utility(name):
+    strategy, make = trained(name)
+    candidates = make()
+    utility = strategy.score(candidates)
+    assert (np.diff(utility[strategy.select(utility, N, candidates)]) <= 0).all()
+
+
+def test_neither_the_order_of_the_candidates_nor_anything_but_the_seed_matters(name):
+    strategy, make = trained(name)
     picks = []
-    for _ in range(2):
-        candidates = make_candidates()
-        strategy = STRATEGIES[name]()
-        picks.append(strategy.select(strategy.score(candidates), 10, candidates).tolist())
-    assert picks[0] == picks[1]
-
-
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "random"])  # which draws by position
-def test_the_order_of_the_candidates_does_not_matter(name):
-    order = np.random.default_rng(1).permutation(50)
-    picks = []
-    for candidates in (make_candidates(), make_candidates(order=order)):
-        strategy = STRATEGIES[name]()
+    for shuffle in (None, np.random.default_rng(1).permutation(N)):
+        candidates = make(shuffle)
         picks.append(candidates.rows[strategy.select(strategy.score(candidates), 20, candidates)].tolist())
     assert picks[0] == picks[1]
 
@@ -68,10 +126,30 @@ def test_it_has_a_line_for_the_help(name):
     assert STRATEGIES[name].summary
 
 
-def test_one_candidate_and_certain_networks(name):
-    certain = Scores(np.array([[0.0, -np.inf]]), np.zeros((1, 2), np.float32))
-    candidates = Candidates(np.array([3]), lambda _: certain, np.random.default_rng(0))
-    strategy = STRATEGIES[name]()
+def test_it_runs_in_three_dimensions_and_in_a_first_round(name):
+    x, y = items(3)
+    pool = array_pool(x)
+    rows = np.arange(N + LABELED)
+    view = RoundView(
+        number=1, pool=pool, classes=2, train_rows=rows[:LABELED], train_labels=y[:LABELED], labels=LABELED, candidate_rows=rows[20:40],
+        other_rows=rows[:0], weights=None, open_rows=rows[LABELED:],
+    )  # fmt: skip
+    result = run_round(view, RECIPE.replace(strategy=name), CPU)
+    assert sorted(result.queue_rows.tolist()) == rows[20:40].tolist()
+
+
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ("ll4al", "vaal", "sraal")])  # which need a training
+@pytest.mark.parametrize("kind", ["tensors", "last"])
+def test_one_candidate_and_certain_networks(name, kind):
+    certain = Scores(np.array([[0.0, -np.inf]]).repeat(4, 0), np.zeros((4, 2), np.float32))
+    scores = dict.fromkeys(("teacher", "student", "previous", "member 1", "member 2"), certain)
+    if kind == "tensors" and name in ("entropy_gradnorm", "expected_gradnorm", "egl"):
+        pytest.skip("needs images")
+    net = torch.nn.Module()
+    net.fc = torch.nn.Linear(2, 2)
+    backend = Arrays(scores, np.zeros((4, 2), np.float32), {"teacher": net})
+    candidates = Candidates(np.array([3]), backend, np.random.default_rng(0), labeled_rows=np.array([0]), labels=np.array([1]))
+    strategy = STRATEGIES[name](Recipe(gradient_norm=kind))
     with np.errstate(invalid="ignore"):
         utility = strategy.score(candidates)
     assert np.isfinite(utility).all()

@@ -17,6 +17,7 @@ from typing import Any
 import mrcfile
 import numpy as np
 
+from tomotutor.benchmark.selection import gradients, selection
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file
 from tomotutor.session import Session
@@ -251,6 +252,8 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "labels": labels,
     "memory": memory,
     "startup": startup,
+    "selection": selection,
+    "gradients": gradients,
 }
 
 

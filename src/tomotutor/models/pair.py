@@ -113,7 +113,9 @@ def build_net(name: str, shape: Shape, seed: int) -> Net:
         return MODELS[name](shape)
 
 
-def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: int, width: float, seed: int, stem: str = "auto") -> Pair:
+def build_pair(
+    teacher: str, *, ndim: int, channels: int, edge: int, classes: int, width: float, seed: int, stem: str = "auto", twin: bool = False
+) -> Pair:
     """Build a freshly initialised pair.
 
     Parameters
@@ -128,6 +130,8 @@ def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: in
         Teacher and student draw from streams of their own, so the teacher is the same with and without a student.
     stem : str
         First layer of ResNets: a key of `STEMS`, or "auto" to follow from the items.
+    twin : bool
+        The student has the teacher's depth.
 
     Raises
     ------
@@ -135,4 +139,4 @@ def build_pair(teacher: str, *, ndim: int, channels: int, edge: int, classes: in
         The network cannot take such items.
     """
     shape = Shape(ndim, channels, edge, classes, stem, width)
-    return Pair(build_net(teacher, shape, 2 * seed), build_net(PAIRS[teacher], shape, 2 * seed + 1))
+    return Pair(build_net(teacher, shape, 2 * seed), build_net(teacher if twin else PAIRS[teacher], shape, 2 * seed + 1))

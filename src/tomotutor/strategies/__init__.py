@@ -1,7 +1,16 @@
-"""Query strategies: which of the unlabeled items to ask first. One file each, and one line here."""
+"""Query strategies: which of the unlabeled items to ask first. One file each (or each kind), and one line here."""
 
 from tomotutor.errors import TomoTutorError
-from tomotutor.strategies.base import Candidates, Scores, Strategy, rank
+from tomotutor.strategies.adversarial import SRAAL, VAAL
+from tomotutor.strategies.badge import Badge
+from tomotutor.strategies.base import Arrays, Backend, Candidates, Scores, Strategy, ask_order, rank
+from tomotutor.strategies.cod import TemporalDiscrepancy
+from tomotutor.strategies.core_set import CoreSet
+from tomotutor.strategies.gradient import EntropyGradient, ExpectedGradientLength
+from tomotutor.strategies.loss_prediction import LossPrediction
+from tomotutor.strategies.low_budget import ProbCover, TypiClust
+from tomotutor.strategies.monte_carlo import BALD, MCDropout
+from tomotutor.strategies.qbc import QueryByCommittee
 from tomotutor.strategies.random import Random
 from tomotutor.strategies.teacher_student import TeacherStudent, disagreement, disagreement_of
 from tomotutor.strategies.uncertainty import Entropy, LeastConfidence, Margin
@@ -12,6 +21,20 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "entropy": Entropy,
     "margin": Margin,
     "least_confidence": LeastConfidence,
+    "mc_dropout": MCDropout,
+    "bald": BALD,
+    "qbc": QueryByCommittee,
+    "core_set": CoreSet,
+    "badge": Badge,
+    "vaal": VAAL,
+    "sraal": SRAAL,
+    "ll4al": LossPrediction,
+    "entropy_gradnorm": EntropyGradient,
+    "expected_gradnorm": EntropyGradient,  # the same number: see its docstring
+    "egl": ExpectedGradientLength,
+    "typiclust": TypiClust,
+    "prob_cover": ProbCover,
+    "cod": TemporalDiscrepancy,
 }
 
 
@@ -22,4 +45,16 @@ def check_per_pixel(name: str) -> None:
         raise TomoTutorError(f"strategy {name} ranks items by one class each and cannot rank masks; in segmentation choose {fitting}")
 
 
-__all__ = ["STRATEGIES", "Candidates", "Scores", "Strategy", "check_per_pixel", "disagreement", "disagreement_of", "rank"]
+__all__ = [
+    "STRATEGIES",
+    "Arrays",
+    "Backend",
+    "Candidates",
+    "Scores",
+    "Strategy",
+    "ask_order",
+    "check_per_pixel",
+    "disagreement",
+    "disagreement_of",
+    "rank",
+]

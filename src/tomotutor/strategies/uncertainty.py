@@ -7,6 +7,12 @@ import numpy as np
 from tomotutor.strategies.base import Candidates, Strategy
 
 
+def entropy(probs_NC: np.ndarray) -> np.ndarray:
+    """−Σ p log p over the last axis, in nats; 0·log 0 is 0."""
+    log_p = np.log(np.where(probs_NC > 0, probs_NC, 1.0))
+    return -(probs_NC * log_p).sum(-1)
+
+
 class Entropy(Strategy):
     """Ask where the teacher's distribution is widest: −Σ p log p, in nats."""
 
@@ -14,11 +20,7 @@ class Entropy(Strategy):
     per_pixel = True
 
     def score(self, candidates: Candidates) -> np.ndarray:  # noqa: D102
-        def entropy(log_p: np.ndarray) -> np.ndarray:
-            p = np.exp(log_p)
-            return -np.where(p > 0, p * log_p, 0.0).sum(1)
-
-        return candidates.teacher.measure("entropy", entropy)
+        return candidates.teacher.measure("entropy", lambda log_p: entropy(np.exp(log_p)))
 
 
 class Margin(Strategy):

@@ -20,7 +20,7 @@ class Task:
     Attributes
     ----------
     loss : callable
-        Logits and targets of a mini-batch to the mean loss.
+        Logits and targets of a mini-batch to the loss of each item; their mean is the loss of the mini-batch.
     augment : callable
         Items, targets, kind of augmentation, generator, and which items have an asymmetric wedge, to items and targets.
     scores : callable

@@ -16,6 +16,10 @@ from tomotutor.strategies import Scores
 from tomotutor.tasks.base import Task
 
 
+def _loss(logits: Tensor, y_N: Tensor) -> Tensor:
+    return cross_entropy(logits, y_N, reduction="none")
+
+
 def _augment(x: Tensor, y_N: Tensor, kind: str, generator: torch.Generator, asymmetric_N: Sequence[bool] = ()) -> tuple[Tensor, Tensor]:
     return augment(x, kind, generator, asymmetric_N), y_N
 
@@ -37,4 +41,4 @@ def _check_trainable(labels_N: np.ndarray) -> None:
         )
 
 
-CLASSIFICATION = Task(cross_entropy, _augment, _scores, _check_trainable)
+CLASSIFICATION = Task(_loss, _augment, _scores, _check_trainable)

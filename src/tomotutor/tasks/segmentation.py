@@ -18,8 +18,9 @@ from tomotutor.tasks.base import Task
 
 
 def _loss(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy, averaged over the pixels that are not void (0 where all of them are)."""
-    return cross_entropy(logits, y, ignore_index=VOID, reduction="sum") / (y != VOID).sum().clamp(min=1)
+    """Cross-entropy of each image, weighted so that their mean is that over all pixels that are not void (0 where all of them are)."""
+    total_N = cross_entropy(logits, y, ignore_index=VOID, reduction="none").flatten(1).sum(1)
+    return total_N * len(y) / (y != VOID).sum().clamp(min=1)
 
 
 def _augment(x: Tensor, y: Tensor, kind: str, generator: torch.Generator, asymmetric_N: Sequence[bool] = ()) -> tuple[Tensor, Tensor]:
