@@ -11,9 +11,9 @@ import numpy as np
 from tomotutor.errors import TomoTutorError
 from tomotutor.formats.relion import ParticleList, TomogramEntry, holds_tilt_stacks, read_particles, read_tomograms
 from tomotutor.formats.volume import ENDINGS, is_volume
-from tomotutor.formats.voxels import Volume, size_text
+from tomotutor.formats.voxels import LazyArray, Volume, size_text
 from tomotutor.fourier import low_pass_margin
-from tomotutor.pool import Cut, Pool
+from tomotutor.pool import Cut, ItemCache, Pool
 from tomotutor.sources.base import Source, find_file, open_source_volume
 from tomotutor.sources.boxes import cut_box, cut_resampled, leaves, low_pass_in_voxels, low_passed, sample_statistics
 
@@ -109,12 +109,14 @@ def open_particles(source: Source) -> Pool:
     padded_N = np.zeros(len(particles), bool)
     voxel_sizes: dict[str, float] = {}
     steps: dict[str, float] = {}
+    chunked = False  # HDF5 and Zarr decompress whole chunks for each box
     for name, entry in _entries(particles, source).items():
         path = find_tomogram(name, entry, source)
         opened = volume(path)
         if opened.data.ndim != 3:
             raise TomoTutorError(f"{path}: found a stack of volumes; expected one tomogram")
         shape_zyx = opened.data.shape
+        chunked = chunked or isinstance(opened.data, LazyArray)
         voxel = _voxel_size(name, opened, entry, source)
         step = source.step(voxel)
         if min(shape_zyx) < source.box * step:
@@ -164,5 +166,5 @@ def open_particles(source: Source) -> Pool:
         padded_N=padded_N, group_N=particles.tomogram_N, voxel_size_angst=voxel,
         prepared=filtered if source.low_pass else None,
         statistics=(lambda row: statistics(particles.tomogram_N[row])) if source.normalise == "tomogram" else None,
-        offset_zyx_N3=offset_N3,
+        cache=ItemCache() if source.low_pass or (step_N != 1).any() or chunked else None, offset_zyx_N3=offset_N3,
     )  # fmt: skip
