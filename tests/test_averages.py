@@ -106,6 +106,15 @@ def test_turned_wedged_noisy_copies_average_to_the_particle(tmp_path, tilt_range
     assert correlation(pool.read(np.array([0]))[0, 0], particle()) < 0.6
 
 
+def test_averages_are_made_of_raw_boxes(tmp_path):
+    source = write_tomogram_set(tmp_path, random_angles(4))
+    matrices, filtered = read_rotations(source.file), open_pool(source.replace(low_pass=60.0))
+    smooth = filtered.read(np.arange(4))  # kept in its cache
+    assert smooth.std() > 0
+    expected = average(open_pool(source), np.arange(4), matrices)
+    np.testing.assert_array_equal(average(filtered, np.arange(4), matrices), expected)
+
+
 def test_angles_of_subtomogram_and_particle_go_together(tmp_path):
     source = write_tomogram_set(tmp_path, random_angles(36), subtomogram=random_angles(36, 2))
     pool = open_pool(source)

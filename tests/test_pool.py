@@ -1,6 +1,6 @@
 import numpy as np
 
-from tomotutor.pool import Cut, Pool, find_twins
+from tomotutor.pool import Cut, ItemCache, Pool, find_twins
 
 
 def pool_of(x):
@@ -9,6 +9,24 @@ def pool_of(x):
 
 def test_constant_items_do_not_divide_by_zero():
     assert not pool_of(np.full((1, 4, 4, 4), 7.0)).read(np.array([0])).any()
+
+
+def test_cached_items_are_the_same_and_memory_is_bounded():
+    x = np.random.default_rng(0).normal(size=(8, 4, 4, 4))
+    made = []
+
+    def cut(row):
+        made.append(row)
+        return Cut(x[row][None])
+
+    plain = pool_of(x)
+    pool = Pool(plain.ids, plain.shape, cut, cache=ItemCache(3 * 4**3 * 4))
+    rows = np.array([0, 1, 0, 2, 0, 3, 0, 1])
+    got = pool.read(rows)
+    np.testing.assert_array_equal(got, plain.read(rows))
+    assert made == [0, 1, 2, 3, 1]  # 0, always used, stays; 1 had to go for 3
+    got[:] = 7  # whoever changes what he got changes nothing in the cache
+    np.testing.assert_array_equal(pool.read(rows), plain.read(rows))
 
 
 def test_reading_keeps_the_order_of_the_rows():

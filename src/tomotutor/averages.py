@@ -67,7 +67,7 @@ def average(pool: Pool, rows: np.ndarray, matrix_N33: np.ndarray | None, report:
     ndarray
         (z, y, x) float32.
     """
-    raw = dataclasses.replace(pool, prepared=None)
+    raw = dataclasses.replace(pool, prepared=None, cache=None)
     shape = pool.shape[1:]
     centre = np.array(shape) // 2
     total: np.ndarray = np.zeros(shape if matrix_N33 is None else (*shape[:2], shape[2] // 2 + 1), complex)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -25,6 +27,30 @@ class Cut:
 
     values_C: np.ndarray
     valid: tuple[slice, ...] | None = None
+
+
+class ItemCache:
+    """The items read last, up to a number of bytes: for input that takes long to prepare."""
+
+    def __init__(self, max_bytes: int = 2**28) -> None:
+        self._items: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._guard = threading.Lock()  # the screen and the trainer read at the same time
+
+    def get(self, row: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Return an item, made anew where it is not there."""
+        with self._guard:
+            if row in self._items:
+                self._items.move_to_end(row)
+                return self._items[row]
+        item = make(row)
+        with self._guard:
+            if row not in self._items:
+                self._items[row] = item
+                self._bytes += item.nbytes
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._items.popitem(last=False)[1].nbytes
+        return item
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,8 @@ class Pool:
         Row number to the `Cut` that `read` takes where that is more than the raw one: low-passed.
     statistics : callable or None
         Row number to the mean and deviation of its tomogram, to normalise by; None: each item by its own valid voxels.
+    cache : ItemCache or None
+        Keeps what `read` returns, where that takes long.
     tilt_range_N2 : ndarray
         Smallest and largest tilt of each item's tomogram, degrees, nan where unknown; (0, 2) where none is known.
     angles_deg_N3 : ndarray
@@ -78,6 +106,7 @@ class Pool:
     voxel_size_angst: float = 0.0
     prepared: Callable[[int], Cut] | None = None
     statistics: Callable[[int], tuple[float, float]] | None = None
+    cache: ItemCache | None = None
     tilt_range_N2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     angles_deg_N3: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     offset_zyx_N3: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
@@ -103,10 +132,15 @@ class Pool:
         """
         x = np.zeros((len(rows), *self.shape), np.float32)
         for out, row in zip(x, rows, strict=True):
-            cut = (self.prepared or self.cut)(int(row))
-            inside = (slice(None), *(cut.valid or (slice(None),) * self.ndim))
-            out[inside] = self._normalise(np.asarray(cut.values_C[inside], np.float32), int(row))
+            out[:] = self.cache.get(int(row), self._item) if self.cache else self._item(int(row))
         return x
+
+    def _item(self, row: int) -> np.ndarray:
+        cut = (self.prepared or self.cut)(row)
+        inside = (slice(None), *(cut.valid or (slice(None),) * self.ndim))
+        item = np.zeros(self.shape, np.float32)
+        item[inside] = self._normalise(np.asarray(cut.values_C[inside], np.float32), row)
+        return item
 
     def _normalise(self, values_C: np.ndarray, row: int) -> np.ndarray:
         if values_C.size == 0:

@@ -384,9 +384,10 @@ def fuzzed_file(folder, name):
     if name == "two.zarr":
         path = write(folder / name, VOLUME, zarr_format=2)
         return path, path / ".zarray"
-    path = write(folder / name, VOLUME)
     if name == "chunk.zarr":
+        path = write(folder / name, VOLUME, chunks=VOLUME.shape)
         return path, next(p for p in (path / "c").rglob("*") if p.is_file())
+    path = write(folder / name, VOLUME)
     return path, path / "zarr.json" if path.suffix == ".zarr" else path
 
 

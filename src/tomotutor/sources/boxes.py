@@ -10,7 +10,7 @@ import numpy as np
 from tomotutor.errors import TomoTutorError
 from tomotutor.formats.voxels import Voxels
 from tomotutor.fourier import low_pass, low_pass_margin, resample
-from tomotutor.pool import Cut, Pool
+from tomotutor.pool import Cut, ItemCache, Pool
 from tomotutor.sources.base import Source
 
 _MARGIN = 4  # voxels around a box that is resampled, so that the ends of the cut, which Fourier joins, lie away from it
@@ -129,7 +129,8 @@ def prepare_items(pool: Pool, source: Source) -> Pool:
             values = np.pad(np.asarray(cut(row).values_C[0], np.float32), margin, mode="symmetric")
             return low_passed(Cut(values[None]), margin, resolution)
 
-    return dataclasses.replace(pool, cut=cut, prepared=prepared, shape=(pool.shape[0], *shape), voxel_size_angst=voxel)
+    cache = ItemCache() if prepared or cut is not raw else None
+    return dataclasses.replace(pool, cut=cut, prepared=prepared, cache=cache, shape=(pool.shape[0], *shape), voxel_size_angst=voxel)
 
 
 def sample_statistics(volume: Voxels) -> tuple[float, float]:

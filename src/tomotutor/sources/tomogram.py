@@ -16,9 +16,9 @@ from tomotutor.formats.lists import format_of, read_list
 from tomotutor.formats.relion import holds_tilt_stacks, read_optimisation_set, read_tomograms
 from tomotutor.formats.table import ParticleTable, Reading, TomogramEntry, in_frame
 from tomotutor.formats.volume import ENDINGS, is_volume
-from tomotutor.formats.voxels import Volume, size_text
+from tomotutor.formats.voxels import LazyArray, Volume, size_text
 from tomotutor.fourier import low_pass_margin
-from tomotutor.pool import Cut, Pool
+from tomotutor.pool import Cut, ItemCache, Pool
 from tomotutor.sources.base import Source, find_file, open_source_volume
 from tomotutor.sources.boxes import cut_box, cut_resampled, leaves, low_pass_in_voxels, low_passed, sample_statistics
 
@@ -184,6 +184,8 @@ def open_particles(source: Source) -> Pool:
             at = f" of {source.rescale:g} Å, {box * step:.0f} of its own" if step != 1 else ""
             size = size_text(tuple(int(s) for s in tomograms[name].size_xyz[::-1]))
             raise TomoTutorError(f"{files[name]}: the tomogram has {size} voxels, less than the box of {box}{at}; choose a smaller --box")
+    # HDF5 and Zarr decompress whole chunks for each box
+    chunked = any(isinstance(volume(path).data, LazyArray) for path in files.values())
     zyx_N3, step_N, size_N3, voxel_size = _places(table, tomograms, source)
     outside = int(((zyx_N3 < -0.5) | (zyx_N3 >= size_N3 - 0.5)).any(1).sum())
     if outside and table.assumed:
@@ -219,6 +221,7 @@ def open_particles(source: Source) -> Pool:
         statistics=(lambda row: statistics(table.tomogram_N[row])) if source.normalise == "tomogram" else None,
         angles_deg_N3=np.zeros((0, 3)) if table.angles_deg_N3 is None else table.angles_deg_N3,
         tilt_range_N2=np.zeros((0, 2)) if table.tilt_range_N2 is None else table.tilt_range_N2,
+        cache=ItemCache() if source.low_pass or (step_N != 1).any() or chunked else None,
         offset_zyx_N3=zyx_N3 - centre_N3,
     )  # fmt: skip
 
