@@ -17,6 +17,7 @@ from typing import Any
 import mrcfile
 import numpy as np
 
+from tomotutor.benchmark.lists import lists
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file
 from tomotutor.session import Session
@@ -250,6 +251,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "round": round_,
     "labels": labels,
     "memory": memory,
+    "lists": lists,
     "startup": startup,
 }
 

@@ -123,7 +123,7 @@ def _tilt_series_pixels(document: cif.Document, block: cif.Block, path: Path, to
         return np.full(len(tomogram_N), reading.coordinate_pixel_size)
     of_set = {name: entry.pixel_size_angst for name, entry in reading.tomograms.items()}
     pixel_N = _positive(np.array([of_set.get(name, 0.0) for name in tomogram_N.tolist()]), len(tomogram_N))
-    if pixel_N is None:
+    if pixel_N is None and not has_column(block, "_rlnLCCmax"):  # pytom-match-pick puts the tomogram's voxel size under this label
         pixel_N = _positive(_by_optics(document, block, path, _PIXEL), len(tomogram_N))
     if pixel_N is None:
         raise TomoTutorError(
