@@ -90,6 +90,15 @@ def test_the_dialog_can_be_shown(dock, qtbot):
     assert dialog.tomograms.enabled is False
     dialog.kind.value = next(iter(KINDS))
     assert dialog.tomograms.enabled
+    assert dialog.answer["source"].tomogram_dir == ""
+    dialog.path.value, dialog.tomogram_dir.value, dialog.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
+    source = dialog.answer["source"]
+    assert (source.kind, source.path, source.tomogram_dir, source.coordinate_pixel_size) == (
+        "particles",
+        "/a/list.tbl",
+        "/a/tomograms",
+        2.5,
+    )
 
 
 def test_closing_the_window_while_training_ends_cleanly_and_resumes(make_napari_viewer, session_folder, qtbot):

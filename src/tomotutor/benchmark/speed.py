@@ -17,6 +17,7 @@ from typing import Any
 import mrcfile
 import numpy as np
 
+from tomotutor.benchmark.lists import lists
 from tomotutor.benchmark.selection import gradients, selection
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file
@@ -251,6 +252,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "round": round_,
     "labels": labels,
     "memory": memory,
+    "lists": lists,
     "startup": startup,
     "selection": selection,
     "gradients": gradients,

@@ -8,7 +8,7 @@ from pathlib import Path
 from tomotutor.cli.common import Commands, add_command, has_screen
 from tomotutor.errors import TomoTutorError
 
-BENCH_NAMES = ("training", "scoring", "round", "labels", "memory", "startup", "selection", "gradients", "screen", "all")
+BENCH_NAMES = ("training", "scoring", "round", "labels", "memory", "lists", "startup", "selection", "gradients", "screen", "all")
 
 
 def _bench(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ rlnCoordinate{X,Y,Z} in pixels, voxel 0 being at 0. What a pixel measures:
 
 from __future__ import annotations
 
-import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +26,15 @@ from tomotutor.formats.relion import CENTRED, PIXELS, particle_block, write_part
 from tomotutor.formats.star import has_column, numbers_of, read_star, tags_of, texts_of
 from tomotutor.formats.table import UNTOLD, Column, Extra, ParticleTable, Reading, class_numbers
 
-log = logging.getLogger(__name__)
-
 ANGLES = ("_rlnAngleRot", "_rlnAngleTilt", "_rlnAnglePsi")
 CLASS = "_rlnClassNumber"
 SCORE = "_rlnAutopickFigureOfMerit"
 _SUBTOMOGRAM = ("_rlnTomoSubtomogramRot", "_rlnTomoSubtomogramTilt", "_rlnTomoSubtomogramPsi")
 _ORIGIN = tuple(f"_rlnOrigin{axis}Angst" for axis in "XYZ")
 _PIXEL = "_rlnTomoTiltSeriesPixelSize"
+_PLAIN = re.compile(
+    r"(?!(data|loop|save|stop|global)_)[A-Za-z0-9][^\s'\"]*", re.IGNORECASE
+)  # needs no quotes, which gemmi is generous with
 _NAMES = ("_rlnTomoName", "_rlnMicrographName")
 
 
@@ -123,7 +124,7 @@ def _tilt_series_pixels(document: cif.Document, block: cif.Block, path: Path, to
         return np.full(len(tomogram_N), reading.coordinate_pixel_size)
     of_set = {name: entry.pixel_size_angst for name, entry in reading.tomograms.items()}
     pixel_N = _positive(np.array([of_set.get(name, 0.0) for name in tomogram_N.tolist()]), len(tomogram_N))
-    if pixel_N is None:
+    if pixel_N is None and not has_column(block, "_rlnLCCmax"):  # pytom-match-pick puts the tomogram's voxel size under this label
         pixel_N = _positive(_by_optics(document, block, path, _PIXEL), len(tomogram_N))
     if pixel_N is None:
         raise TomoTutorError(
@@ -181,7 +182,7 @@ def write_relion4(table: ParticleTable, path: Path) -> None:
 
 def _write(path: Path, table: ParticleTable, coordinates: list[str], xyz_N3: np.ndarray, optics: str) -> None:
     labels, formats = ["_rlnTomoName", *coordinates], ["%s", "%.6f", "%.6f", "%.6f"]
-    name = {n: cif.quote(n) for n in set(table.tomogram_N.tolist())}
+    name = {n: n if _PLAIN.fullmatch(n) else cif.quote(n) for n in set(table.tomogram_N.tolist())}
     columns: list[list] = [[name[n] for n in table.tomogram_N.tolist()], *xyz_N3.T.tolist()]
     if optics:
         labels, formats = [*labels, "_rlnOpticsGroup"], [*formats, "%d"]

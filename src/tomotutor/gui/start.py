@@ -19,7 +19,7 @@ from tomotutor.session_file import create_session
 from tomotutor.sources import Source
 
 KINDS = {
-    "RELION particle list (STAR)": "particles",
+    "particle list (RELION, Dynamo, EM, IMOD, CSV, copick)": "particles",
     "MRC stack": "stack",
     "folder of MRC files": "mrc_dir",
     "NumPy array": "array",
@@ -37,6 +37,8 @@ class NewSessionDialog(QDialog):
         self.kind = ComboBox(label="input", choices=list(KINDS))
         self.path = FileEdit(label="file or folder", mode=FileDialogMode.EXISTING_FILE)
         self.tomograms = FileEdit(label="tomograms.star", mode=FileDialogMode.EXISTING_FILE, nullable=True)
+        self.tomogram_dir = FileEdit(label="folder of tomograms", mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
+        self.pixel_size = FloatSpinBox(label="coordinate pixel, Å (0: from the list)", value=0, min=0, max=1000, step=0.1)
         self.box = SpinBox(label="box, voxels", value=32, min=8, max=256)
         self.voxel_size = FloatSpinBox(label="voxel size, Å (0: from the file)", value=0, min=0, max=1000, step=0.1)
         self.protein = ComboBox(label="protein is", choices=["as usual for this input", "dark", "bright"])
@@ -44,7 +46,8 @@ class NewSessionDialog(QDialog):
         self.junk = CheckBox(label="add a class junk", value=True)
         self.recipe = ComboBox(label="recipe", choices=list(PRESETS))
         self.folder = FileEdit(label="new session folder", mode=FileDialogMode.OPTIONAL_FILE)
-        self.form = Container(widgets=[self.kind, self.path, self.tomograms, self.box, self.voxel_size, self.protein])
+        self.form = Container(widgets=[self.kind, self.path, self.tomograms, self.tomogram_dir, self.pixel_size])
+        self.form.extend([self.box, self.voxel_size, self.protein])
         self.form.extend([self.classes, self.junk, self.recipe, self.folder])
         self.kind.changed.connect(self._kind_changed)
         self._kind_changed(self.kind.value)
@@ -59,7 +62,7 @@ class NewSessionDialog(QDialog):
     def _kind_changed(self, name: str) -> None:
         kind = KINDS[name]
         self.path.mode = FileDialogMode.EXISTING_DIRECTORY if kind in _FOLDERS else FileDialogMode.EXISTING_FILE
-        for widget in (self.tomograms, self.box):
+        for widget in (self.tomograms, self.tomogram_dir, self.pixel_size, self.box):
             widget.enabled = kind == "particles"
 
     @property
@@ -69,8 +72,10 @@ class NewSessionDialog(QDialog):
         path, tomogram_set = Path(str(self.path.value)), Path(str(self.tomograms.value or ""))
         tomograms = str(tomogram_set) if kind == "particles" and tomogram_set.is_file() else ""
         protein = self.protein.value if self.protein.value in ("dark", "bright") else ""
+        folder = str(self.tomogram_dir.value or "") if kind == "particles" else ""
         source = Source(
-            kind, str(path), tomograms, str(path.parent), box=self.box.value, voxel_size=self.voxel_size.value, protein=protein
+            kind, str(path), tomograms, str(path.parent), folder if folder not in ("", ".") else "", self.box.value, self.voxel_size.value,
+            protein, coordinate_pixel_size=self.pixel_size.value,
         )  # fmt: skip
         return {
             "folder": Path(str(self.folder.value)), "source": source, "classes": self.classes.value.split(","), "junk": self.junk.value,
