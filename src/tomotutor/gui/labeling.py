@@ -109,6 +109,7 @@ class LabelingPage(QWidget):
         layout.addWidget(self.gallery)
         layout.addLayout(self._build_round())
         self.curve = CurveCanvas()
+        self.curve.setVisible(self.painter is None)  # it draws accuracy on audit items, which masks have none of
         layout.addWidget(self.curve, 1)
 
     def _build_view_row(self) -> QHBoxLayout:

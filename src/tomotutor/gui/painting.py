@@ -31,14 +31,10 @@ class MaskPainter:
         self._drafts: dict[int, np.ndarray] = {}  # what was painted in this window, so that going back loses nothing
         self._row: int | None = None
         self.selected = 0
-        colours = {n + 1: (*(c / 255).tolist(), 1.0) for n, c in enumerate(palette()[: len(classes)])}
-        nothing: dict[int | None, tuple[float, ...]] = {0: (0, 0, 0, 0), None: (0, 0, 0, 0)}
-        self._colours = DirectLabelColormap(color_dict={**colours, **nothing})
-
-    @property
-    def colours(self) -> list[str]:
-        """Colour of each class, #rrggbb."""
-        return ["#{:02x}{:02x}{:02x}".format(*c) for c in palette()[: len(self._colours.color_dict) - 2]]
+        table: dict[int | None, tuple[float, ...]] = {n + 1: (*(c / 255).tolist(), 1.0) for n, c in enumerate(palette()[: len(classes)])}
+        table[0] = table[None] = (0.0, 0.0, 0.0, 0.0)
+        self._colours = DirectLabelColormap(color_dict=table)
+        self.colours = ["#{:02x}{:02x}{:02x}".format(*c) for c in palette()[: len(classes)]]  # of each class
 
     def show(self, row: int | None, shape: tuple[int, ...], mask_YX: np.ndarray | None) -> None:
         """Show an item's draft, else the mask it has, else nothing painted yet; row None takes the layer away."""
