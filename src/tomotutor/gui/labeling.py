@@ -31,6 +31,7 @@ from tomotutor.gui.gallery import Gallery
 from tomotutor.gui.keys import KeyFilter
 from tomotutor.gui.opinion import Opinion
 from tomotutor.gui.orthoslices import OrthoSlices
+from tomotutor.gui.painting import MaskPainter
 from tomotutor.gui.plots import CurveCanvas
 from tomotutor.progress import Progress
 from tomotutor.session import Session
@@ -47,6 +48,11 @@ def class_keys(classes: tuple[str, ...]) -> dict[str, str]:
     if JUNK in classes:
         keys[JUNK] = "0"
     return keys
+
+
+def paint_keys(classes: tuple[str, ...]) -> dict[str, str]:
+    """Return the key that chooses each class to paint: 1 to 9 in their order; 0 is the eraser."""
+    return {name: str(number) for number, name in enumerate(classes[:9], start=1)}
 
 
 class LabelingPage(QWidget):
@@ -66,6 +72,8 @@ class LabelingPage(QWidget):
         super().__init__(parent)
         self.session = session
         self.canvas = ItemCanvas(viewer)
+        self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
+        self.class_keys = (paint_keys if session.is_segmentation else class_keys)(session.classes)
         self._shown: tuple[int, str | None] | None = None  # row and label on the screen, so that a reordered queue redraws nothing
         self._build()
         self.bridge = SessionBridge(session, self)
@@ -94,13 +102,14 @@ class LabelingPage(QWidget):
         layout.addLayout(self._build_view_row())
         layout.addLayout(self._build_classes())
         layout.addLayout(self._build_actions())
-        self.opinion = Opinion(self.session.classes)
+        self.opinion = Opinion(self.session.classes, "(mean squared)" if self.painter else "nats")
         layout.addWidget(self.opinion)
         self.gallery = Gallery(lambda row: thumbnail(self.session.pool.read(np.array([row]))[0]))
         self.gallery.clicked.connect(self._show_item)
         layout.addWidget(self.gallery)
         layout.addLayout(self._build_round())
         self.curve = CurveCanvas()
+        self.curve.setVisible(self.painter is None)  # it draws accuracy on audit items, which masks have none of
         layout.addWidget(self.curve, 1)
 
     def _build_view_row(self) -> QHBoxLayout:
@@ -140,12 +149,14 @@ class LabelingPage(QWidget):
     def _build_classes(self) -> QGridLayout:
         grid = QGridLayout()
         grid.setSpacing(3)
-        keys = class_keys(self.session.classes)
+        keys = self.class_keys
         columns = 2 if len(self.session.classes) <= 20 else 4
         self.class_buttons: dict[str, QPushButton] = {}
         for number, name in enumerate(self.session.classes):
-            button = self._button("", f"label this particle as {name}" + (f" (key {keys[name]})" if name in keys else ""))
-            button.setStyleSheet("text-align: left; padding: 3px 8px;")
+            what = f"paint {name}" if self.painter else f"label this particle as {name}"
+            button = self._button("", what + (f" (key {keys[name]})" if name in keys else ""))
+            colour = f"border-left: 12px solid {self.painter.colours[number]};" if self.painter else ""
+            button.setStyleSheet(f"QPushButton {{ text-align: left; padding: 3px 8px; {colour} }}")
             button.clicked.connect(lambda _=False, n=name: self.label(n))
             button.setCheckable(True)
             self.class_buttons[name] = button
@@ -168,6 +179,12 @@ class LabelingPage(QWidget):
             "Undo (Z)": (self.undo, "take back the last answer"),
             "Back (B)": (self.back, "see the item before this one again"),
         }
+        if self.painter:
+            actions = {
+                "Done (Enter)": (self.done, "the mask is as it should be: save it; what is not painted counts as void"),
+                "Erase (0)": (self.erase, "paint nothing: void"),
+                **actions,
+            }
         for text, (function, tip) in actions.items():
             button = self._button(text, tip)
             button.clicked.connect(lambda _=False, f=function: f())
@@ -201,12 +218,15 @@ class LabelingPage(QWidget):
     def _make_keys(self) -> KeyFilter:
         key = Qt.Key
         actions: dict[int, Callable[[], None]] = {}
-        for name, text in class_keys(self.session.classes).items():
+        for name, text in self.class_keys.items():
             actions[getattr(key, f"Key_{text}")] = partial(self.label, name)
         actions |= {
             key.Key_S: self.skip, key.Key_U: self.unsure, key.Key_Z: self.undo, key.Key_B: self.back, key.Key_R: self.retrain_or_cancel,
             key.Key_V: self.toggle_rendering,
         }  # fmt: skip
+        if self.painter:
+            actions |= {key.Key_0: self.erase, key.Key_Return: self.done, key.Key_Enter: self.done}
+            return KeyFilter(self, actions, {})  # Ctrl+Z is napari's: it takes back a stroke
         return KeyFilter(self, actions, {key.Key_Z: self.undo})
 
     # ---- what the person does -----------------------------------------------------------------------------------
@@ -219,9 +239,38 @@ class LabelingPage(QWidget):
             self._say(str(problem))
 
     def label(self, class_name: str) -> None:
-        """Give the current item a class."""
-        if (item := self.session.current) is not None:
+        """Give the current item a class; in segmentation choose the class to paint."""
+        if self.painter:
+            self.painter.select(self.session.classes.index(class_name))
+            self._check_button(class_name)
+        elif (item := self.session.current) is not None:
             self._try(self.session.label, item.id, class_name)
+
+    def erase(self) -> None:
+        """Paint void."""
+        if self.painter:
+            self.painter.select(len(self.session.classes))
+            self._check_button(None)
+
+    def done(self) -> None:
+        """Save the mask of the current item and go on to the next."""
+        item = self.session.current
+        if item is None or self.painter is None:
+            return
+        mask_YX = self.painter.mask
+        if mask_YX is None:
+            self._say("nothing is painted yet: choose a class with a number key and paint on the image")
+            return
+        self.painter.keep_draft()  # Undo shows it again
+        self._say("")
+        try:
+            self.session.label_mask(item.id, mask_YX)
+        except TomoTutorError as problem:
+            self._say(str(problem))
+
+    def _check_button(self, class_name: str | None) -> None:
+        for name, button in self.class_buttons.items():
+            button.setChecked(name == class_name)
 
     def skip(self) -> None:
         """Put the current item to the end of the queue."""
@@ -250,7 +299,8 @@ class LabelingPage(QWidget):
             if self.session.start_round():
                 self._say("")
             else:
-                self._say("a training needs two labels in each of two classes at least")
+                needed = "two masks and two classes in them" if self.painter else "two labels in each of two classes"
+                self._say(f"a training needs {needed} at least")
         else:
             self.session.cancel()
 
@@ -292,10 +342,19 @@ class LabelingPage(QWidget):
             self._say(str(problem))
             x_C = None
         self.canvas.show(x_C)
+        if self.painter:
+            self.painter.show(None if item is None else item.row, self.session.pool.shape[1:], self._mask(item))
         if x_C is None or x_C.ndim == 4:
             self.slices.show_volume(None if x_C is None else smooth(x_C, self.canvas.sigma))
         else:
             self.slices.show_picture(thumbnail(x_C))
+
+    def _mask(self, item: ItemView | None) -> np.ndarray | None:
+        try:
+            return None if item is None else self.session.mask(item.row)
+        except TomoTutorError as problem:
+            self._say(str(problem))
+            return None
 
     def _describe(self, item: ItemView | None) -> None:
         if item is None:
@@ -303,7 +362,7 @@ class LabelingPage(QWidget):
             return
         notes = []
         if item.label:
-            notes.append(f"labeled {item.label}")
+            notes.append("has a mask" if self.painter else f"labeled {item.label}")
         elif item.action:
             notes.append("unsure" if item.action == "unsure" else "skipped before")
         if item.is_audit:
@@ -311,16 +370,21 @@ class LabelingPage(QWidget):
         if item.padded:
             notes.append("box leaves the tomogram")
         self.title.setText(f"<b>{item.id}</b>" + (f" · {' · '.join(notes)}" if notes else ""))
-        for name, button in self.class_buttons.items():
-            button.setChecked(item.label == name)
+        selected = item.label
+        if self.painter:
+            number = self.painter.selected
+            selected = self.session.classes[number] if number < len(self.session.classes) else None
+        self._check_button(selected)
 
     def _show_status(self, status: Status) -> None:
-        keys = class_keys(self.session.classes)
+        keys = self.class_keys
         for name, button in self.class_buttons.items():
             button.setText(f"{keys.get(name, ' ')}   {name}   ({status.counts[name]})")
         unsure = f", {status.unsure} unsure" if status.unsure else ""
         width = {1.0: "full width", 0.5: "half width", 0.25: "quarter width"}.get(self.session.recipe.width, "")
         accuracy = f"accuracy {status.audit.describe()}" if status.round else "no model yet"
+        if self.painter and status.round:
+            accuracy = f"trained on {self.session.curve[-1].labels} masks"
         self.round_text.setText(
             f"{status.labeled} of {status.items} labeled{unsure} · round {status.round}{f' · {width}' if width else ''}\n{accuracy}"
         )
@@ -361,4 +425,6 @@ class LabelingPage(QWidget):
         self.keys.remove()
         self.bridge.disconnect_all()
         self.session.close()
+        if self.painter:
+            self.painter.clear()
         self.canvas.clear()

@@ -15,10 +15,11 @@ _ROW, _MOST = 16, 12
 
 
 class Opinion(QWidget):
-    """Bars of the teacher's and student's probabilities, and their disagreement in a line of text."""
+    """Bars of the teacher's and student's probabilities, and their disagreement in a line of text, with its unit."""
 
-    def __init__(self, classes: Sequence[str], parent: QWidget | None = None) -> None:
+    def __init__(self, classes: Sequence[str], unit: str = "nats", parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._unit = unit
         self._classes = list(classes)
         self._item: ItemView | None = None
         self._has_model = False
@@ -44,7 +45,7 @@ class Opinion(QWidget):
             return "audit item: the prediction is hidden until you answer"
         if item.disagreement is None:
             return "not scored in this round"
-        return f"disagreement {item.disagreement:.3f} nats"
+        return f"disagreement {item.disagreement:.3f} {self._unit}"
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
         painter = QPainter(self)

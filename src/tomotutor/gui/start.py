@@ -25,6 +25,7 @@ KINDS = {
     "NumPy array": "array",
     "folder of 2D images": "images",
 }
+TASKS = {"a class for each item": "classification", "a mask for each image": "segmentation"}
 _FOLDERS = ("mrc_dir", "images")
 
 
@@ -42,13 +43,14 @@ class NewSessionDialog(QDialog):
         self.box = SpinBox(label="box, voxels", value=32, min=8, max=256)
         self.voxel_size = FloatSpinBox(label="voxel size, Å (0: from the file)", value=0, min=0, max=1000, step=0.1)
         self.protein = ComboBox(label="protein is", choices=["as usual for this input", "dark", "bright"])
+        self.task = ComboBox(label="asked for", choices=list(TASKS))
         self.classes = LineEdit(label="classes, with commas", value="ribosome, proteasome")
         self.junk = CheckBox(label="add a class junk", value=True)
         self.recipe = ComboBox(label="recipe", choices=list(PRESETS))
         self.folder = FileEdit(label="new session folder", mode=FileDialogMode.OPTIONAL_FILE)
         self.form = Container(widgets=[self.kind, self.path, self.tomograms, self.tomogram_dir, self.pixel_size])
         self.form.extend([self.box, self.voxel_size, self.protein])
-        self.form.extend([self.classes, self.junk, self.recipe, self.folder])
+        self.form.extend([self.task, self.classes, self.junk, self.recipe, self.folder])
         self.kind.changed.connect(self._kind_changed)
         self._kind_changed(self.kind.value)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
@@ -64,6 +66,7 @@ class NewSessionDialog(QDialog):
         self.path.mode = FileDialogMode.EXISTING_DIRECTORY if kind in _FOLDERS else FileDialogMode.EXISTING_FILE
         for widget in (self.tomograms, self.tomogram_dir, self.pixel_size, self.box):
             widget.enabled = kind == "particles"
+        self.task.enabled = kind in ("array", "images")
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -79,7 +82,7 @@ class NewSessionDialog(QDialog):
         )  # fmt: skip
         return {
             "folder": Path(str(self.folder.value)), "source": source, "classes": self.classes.value.split(","), "junk": self.junk.value,
-            "recipe": self.recipe.value,
+            "recipe": self.recipe.value, "task": TASKS[self.task.value] if kind in ("array", "images") else "",
         }  # fmt: skip
 
 
