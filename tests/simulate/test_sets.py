@@ -171,6 +171,9 @@ def test_classes_are_imbalanced_as_asked():
         (["--box", "31"], "box 31: expected an even number"),
         (["--structures", "dragon"], "dragon: no such file or folder"),
         (["--device", "abacus"], "--device abacus: torch cannot use it"),
+        (["--tilt-range", "-60,-70"], "tilt range -60,-70: expected two tilts"),
+        (["--seed", "-1"], "seed -1: expected 0 or more"),
+        (["--batch", "0"], "batch 0: expected 1 at least"),
         (["--box", "16"], "does not fit a box of 16 voxels"),
     ],
 )

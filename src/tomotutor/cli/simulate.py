@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,8 @@ def _add_shared(parser: argparse.ArgumentParser, snr: float) -> None:
     parser.add_argument(
         "--snr", type=float, default=snr, help=f"var(signal) / var(noise) in the boxes, after CTF and wedge (default {snr:g})"
     )
+    # -60,60 is a value, not an option; argparse knows that of single numbers only
+    parser._negative_number_matcher = re.compile(r"^-[\d.]+(,-?[\d.]+)*$")
     parser.add_argument("--tilt-range", type=_numbers(float, 2), default=(-60.0, 60.0), metavar="A,B", help="degrees (default -60,60)")
     parser.add_argument("--tilt-step", type=float, default=3.0, metavar="DEG", help="between tilts, with --projections (default 3)")
     parser.add_argument("--defocus", type=_numbers(float, 2), default=(3.0, 6.0), metavar="A,B", help="µm, drawn between (default 3,6)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,8 +64,7 @@ class SubtomogramSettings:
     def __post_init__(self) -> None:
         if self.per_class < 1:
             raise TomoTutorError(f"per class {self.per_class}: expected 1 at least")
-        check_shares(self.imbalance, self.false_picks)
-        check_box(self.box)
+        check_shared(self.imbalance, self.false_picks, self.box, self.resolution_angst, self.seed)
         if (self.membrane or self.gold) and not self.false_picks:
             raise TomoTutorError("membrane and gold are what false picks lie on; give their share with --false-picks")
         if not 0 <= self.max_shift_voxel <= self.box / 4:
@@ -73,18 +73,18 @@ class SubtomogramSettings:
             raise TomoTutorError(f"MRC mode {self.mode}: expected 12 (float16) or 2 (float32)")
 
 
-def check_box(box: int) -> None:
-    """Refuse a box that is odd, tiny or huge."""
-    if box % 2 or not 16 <= box <= 256:
-        raise TomoTutorError(f"box {box}: expected an even number of 16 to 256 voxels")
-
-
-def check_shares(imbalance: float, false_picks: float) -> None:
-    """Refuse class shares that make no sense."""
-    if not imbalance >= 1:
+def check_shared(imbalance: float, false_picks: float, box: int, resolution_angst: float, seed: int) -> None:
+    """Refuse settings that make no sense and that sets and tomograms have in common."""
+    if not 1 <= imbalance < math.inf:
         raise TomoTutorError(f"imbalance {imbalance:g}: expected 1 or more, the largest class over the smallest")
     if not 0 <= false_picks < 1:
         raise TomoTutorError(f"false picks {false_picks:g}: expected a share from 0 to below 1")
+    if box % 2 or not 16 <= box <= 256:
+        raise TomoTutorError(f"box {box}: expected an even number of 16 to 256 voxels")
+    if not 0 <= resolution_angst < math.inf:
+        raise TomoTutorError(f"resolution {resolution_angst:g}: expected Å above 0, or 0 for two voxels")
+    if seed < 0:
+        raise TomoTutorError(f"seed {seed}: expected 0 or more")
 
 
 def class_sizes(classes: int, largest: int, imbalance: float) -> list[int]:
@@ -223,6 +223,8 @@ def simulate_subtomograms(
     TomoTutorError
         The folder exists, a complex does not fit, or the disk is full; nothing is left behind.
     """
+    if batch < 1:
+        raise TomoTutorError(f"batch {batch}: expected 1 at least")
     check_new(folder)
     densities = [make_density(s, settings.box, imaging.voxel_size_angst, settings.resolution_angst) for s in structures]
     names = [d.name for d in densities]

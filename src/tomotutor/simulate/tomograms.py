@@ -19,7 +19,7 @@ from tomotutor.simulate.densities import Structure, make_density, stack_densitie
 from tomotutor.simulate.imaging import Imaging
 from tomotutor.simulate.records import check_new, optics_block, star_text, write_record, write_truth
 from tomotutor.simulate.rotation import relion_angles
-from tomotutor.simulate.subtomograms import JUNK, check_box, check_shares, class_sizes, false_kinds
+from tomotutor.simulate.subtomograms import JUNK, check_shared, class_sizes, false_kinds
 
 BINNING = 4
 # grey levels of one standard deviation in the integer modes
@@ -70,8 +70,7 @@ class TomogramSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_shares(self.imbalance, self.false_picks)
-        check_box(self.box)
+        check_shared(self.imbalance, self.false_picks, self.box, self.resolution_angst, self.seed)
         if min(self.count, self.particles) < 1 or min(self.vesicles, self.gold_beads) < 0:
             raise TomoTutorError("tomograms, particles, vesicles and gold beads: expected 1 tomogram and 1 particle at least")
         if not 0 <= self.pick_error_voxel <= self.box / 8:
