@@ -232,7 +232,8 @@ def simulate_subtomograms(
     fine_KDHW = stack_densities(densities, device)
     power = mean_power(fine_KDHW, settings, imaging) if settings.false_picks else 1.0
     shape = (len(class_N), *(settings.box,) * 3)
-    poses: list[np.ndarray] = []
+    pose_N7 = np.zeros((len(class_N), 7))
+    done = 0
     with new_folder(folder) as partial, _one_thread():
         label = f"simulated by TomoTutor, seed {settings.seed}"
         with write_mrc(partial / "subtomograms.mrc", shape, settings.mode, imaging.voxel_size_angst, label) as mrc:
@@ -241,12 +242,13 @@ def simulate_subtomograms(
                 angles = relion_angles(made.matrix_N33)
                 # RELION's origin is what moves a particle back to the centre of its box
                 origin = -made.xyz_voxel_N3 * imaging.voxel_size_angst
-                poses.append(np.hstack((angles, origin, made.defocus_angst_N[:, None])))
+                pose_N7[done : done + len(angles)] = np.hstack((angles, origin, made.defocus_angst_N[:, None]))
+                done += len(angles)
                 if report:
-                    report(sum(map(len, poses)), len(class_N))
+                    report(done, len(class_N))
         labels = [JUNK if k < 0 else names[k] for k in class_N.tolist()]
         write_truth(partial / "truth.csv", ("item", "class"), [(i, label) for i, label in enumerate(labels)])
-        (partial / "particles.star").write_text(_star(np.concatenate(poses), class_N, len(names), settings, imaging))
+        (partial / "particles.star").write_text(_star(pose_N7, class_N, len(names), settings, imaging))
         record = {"subtomograms": settings, "imaging": imaging}
         write_record(partial / "simulate.toml", record, [s.describe() for s in structures], [d.diameter_angst for d in densities])
     return [*names, *([JUNK] if settings.false_picks else [])]
