@@ -40,7 +40,8 @@ bench: setup system  ## speed and memory of this machine, into docs/benchmarks
 	$(XVFB) $(BIN)/tomotutor bench all --out docs/benchmarks
 
 sample-data: setup  ## what demo opens
-	$(BIN)/python -m tomotutor.simulate sample_data
+	rm -rf sample_data
+	$(BIN)/tomotutor simulate sample sample_data
 
 golden: setup  ## fixed-seed losses; only when a change of the numbers is meant
 	$(BIN)/python tests/golden

@@ -25,11 +25,16 @@ def _describe(sub: argparse.ArgumentParser) -> str:
     return "\n".join([sub.description or "", "", "| argument | meaning |", "|---|---|", *rows, ""])
 
 
+def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Return the parsers of all commands; of one that has commands of its own, theirs."""
+    below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return [command for action in below for sub in action.choices.values() for command in _commands(sub)] or [parser]
+
+
 def cli_page() -> str:
     """Return docs/cli.md."""
-    commands = next(a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
     parts = ["# Command line\n\nMade by `make docs` from the commands' own help.\n"]
-    return "\n".join(parts + [f"## tomotutor {name}\n\n{_describe(sub)}" for name, sub in commands.items()])
+    return "\n".join(parts + [f"## {sub.prog}\n\n{_describe(sub)}" for sub in _commands(make_parser())])
 
 
 def strategies_page(text: str) -> str:

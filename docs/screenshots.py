@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from tomotutor.gui.app import make_window
 from tomotutor.gui.start import NewSessionDialog
-from tomotutor.sample import create_sample_session, sample_data
+from tomotutor.sample import CLASSES, create_sample_session, sample_data
 from tomotutor.views import Phase
 
 IMAGES = Path(__file__).parent / "images"
@@ -39,7 +39,7 @@ def main() -> None:
         page = dock.page
         session = page.session
         canvas = viewer.window._qt_viewer.canvas.native
-        keys = {"shell": Qt.Key.Key_1, "barrel": Qt.Key.Key_2, "two_lobed": Qt.Key.Key_3, "rod": Qt.Key.Key_4, "junk": Qt.Key.Key_0}
+        keys = {name: getattr(Qt.Key, f"Key_{number}") for number, name in enumerate(CLASSES, start=1)} | {"junk": Qt.Key.Key_0}
 
         def label(count: int) -> None:
             for _ in range(count):

@@ -170,13 +170,10 @@ def test_arrays_answer_with_their_own_y(array_file, tmp_path, capsys):
 
 
 def test_images_in_2d(tmp_path):
-    from tomotutor.sample import sample_data
+    from tomotutor.sample import CLASSES, sample_data
 
-    session = str(tmp_path / "s")
-    assert (
-        main(["new", session, "--array", str(sample_data() / "images.npz"), "--classes", "shell,barrel,two_lobed,rod", "--no-junk", *SET])
-        == 0
-    )
+    session, images = str(tmp_path / "s"), str(sample_data() / "images.npz")
+    assert main(["new", session, "--array", images, "--classes", ",".join(CLASSES), "--no-junk", *SET]) == 0
     assert main(["run", session, "--oracle", "y", "--init", "12", "--query", "5", "--rounds", "1"]) == 0
 
 
@@ -312,6 +309,6 @@ def test_help_needs_no_heavy_import():
 def test_demo_without_a_screen(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tomotutor.cli.run.DEMO_SETTINGS", FAST)
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0
-    assert (tmp_path / "demo" / "relion" / "particles_shell.star").is_file()
+    assert (tmp_path / "demo" / "relion" / "particles_ribosome.star").is_file()
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0  # a second time goes on from the first

@@ -9,7 +9,7 @@ from tomotutor.errors import TomoTutorError
 from tomotutor.session_file import Created, create_session
 from tomotutor.sources import Source
 
-CLASSES = ("shell", "barrel", "two_lobed", "rod")
+CLASSES = ("ribosome", "proteasome", "chaperonin", "ferritin")
 
 
 def sample_data() -> Path:

@@ -20,7 +20,7 @@ def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
     layers = viewer.open_sample("tomotutor", "tomo_1")
     assert [layer.name for layer in layers] == ["tomo_1", "tomo_1 picks"]
     picks = layers[1]
-    assert set(picks.features["class"]) == {"shell", "barrel", "two_lobed", "rod", "junk"}
+    assert set(picks.features["class"]) == {"ribosome", "proteasome", "chaperonin", "ferritin", "junk"}
     inside = (picks.data >= 0) & (picks.data < np.array(layers[0].data.shape))
     assert inside.all()
 
@@ -135,5 +135,5 @@ def test_leaving_takes_our_layers_along_and_leaves_others(dock, session_folder):
 def test_real_size_items(dock, sample_session, press, name):
     assert dock.open(sample_session)
     press(Qt.Key.Key_3)
-    assert list(dock.page.session.labels().values()) == ["two_lobed"]
+    assert list(dock.page.session.labels().values()) == ["chaperonin"]
     assert FAST["steps"] == str(dock.page.session.recipe.steps)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import tomotutor
-from tomotutor.cli import bench, convert, run, session
+from tomotutor.cli import bench, convert, run, session, simulate
 from tomotutor.cli.common import tty_line
 from tomotutor.errors import CancelledError, TomoTutorError
 
@@ -20,7 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tomotutor {tomotutor.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (session, convert, run, bench):
+    for module in (session, convert, run, simulate, bench):
         module.add(commands)
     return parser
 
