@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,21 @@ def truth_of(ids: Sequence[str], labels: Sequence[LabelRow], classes: Sequence[s
     return truth_N
 
 
+def array_labels(path: Path, ids: Sequence[str], classes: Sequence[str] = ()) -> list[LabelRow]:
+    """Return the labels in an .npz file: the array y, names or numbers into its array classes (without one, into `classes`)."""
+    y_N, names = load_array(path, "y"), load_array(path, "classes")
+    if y_N is None or len(y_N) != len(ids):
+        raise TomoTutorError(f"{path}: no array y with a class for each of the {len(ids)} items")
+    if names is None:
+        names = np.array(classes)
+    labels = []
+    for item_id, value in zip(ids, y_N.tolist(), strict=True):
+        if not isinstance(value, str) and not 0 <= int(value) < len(names):
+            raise TomoTutorError(f"{path}: y of item {item_id} is {value}; expected 0 to {len(names) - 1}")
+        labels.append(LabelRow(item_id, value if isinstance(value, str) else str(names[int(value)])))
+    return labels
+
+
 def read_truth(session: Session, oracle: str) -> np.ndarray:
     """Read an oracle: a CSV file, or "y" for the labels in the session's own .npz file."""
     if oracle != "y":
@@ -60,17 +75,7 @@ def read_truth(session: Session, oracle: str) -> np.ndarray:
     path = session.array_file
     if path is None:
         raise TomoTutorError("oracle y: only a session on an .npz file has its truth in the file; give a CSV file")
-    y_N, names = load_array(path, "y"), load_array(path, "classes")
-    if y_N is None or len(y_N) != len(session.pool):
-        raise TomoTutorError(f"{path}: no array y with a class for each of the {len(session.pool)} items")
-    if names is None:
-        names = np.array(session.classes)
-    labels = []
-    for item_id, value in zip(session.pool.ids, y_N.tolist(), strict=True):
-        if not isinstance(value, str) and not 0 <= int(value) < len(names):
-            raise TomoTutorError(f"{path}: y of item {item_id} is {value}; expected 0 to {len(names) - 1}")
-        labels.append(LabelRow(item_id, value if isinstance(value, str) else str(names[int(value)])))
-    return truth_of(session.pool.ids, labels, session.classes, str(path))
+    return truth_of(session.pool.ids, array_labels(path, session.pool.ids, session.classes), session.classes, str(path))
 
 
 def draw_test_set(session: Session, truth_N: np.ndarray, fraction: float) -> TestSet:
@@ -117,6 +122,21 @@ def answer(session: Session, truth_N: np.ndarray, labels: int) -> None:
             session.label(item.id, session.classes[truth], annotator="oracle", origin="oracle")
 
 
+def play(session: Session, truth_N: np.ndarray, *, init: int, query: int, rounds: int, report: Report | None = None) -> Iterator[int]:
+    """Answer and train by turns; yield the number of each round, those of an earlier run first.
+
+    Only the last round's model is in use, so a caller measures it before asking for the next number. Parameters as in `run`.
+    """
+    for k in range(rounds + 1):
+        if len(session.rounds) <= k:
+            before = len(session.labels())
+            answer(session, truth_N, init + k * query)
+            if k and len(session.labels()) == before:
+                return  # nothing is left to ask
+            session.run_round(report)
+        yield k + 1
+
+
 def run(
     session: Session,
     truth_N: np.ndarray,
@@ -147,15 +167,9 @@ def run(
     report : callable, optional
         Progress.
     """
-    for k in range(rounds + 1):
-        if len(session.rounds) <= k:
-            before = len(session.labels())
-            answer(session, truth_N, init + k * query)
-            if k and len(session.labels()) == before:
-                break  # nothing is left to ask
-            session.run_round(report)
-        if k + 1 == len(session.rounds) and "pool_accuracy" not in session.rounds[k].record["metrics"]:
-            session.add_metrics(k + 1, measure(session, truth_N, test, report))
+    for number in play(session, truth_N, init=init, query=query, rounds=rounds, report=report):
+        if number == len(session.rounds) and "pool_accuracy" not in session.rounds[-1].record["metrics"]:
+            session.add_metrics(number, measure(session, truth_N, test, report))
         if told:
-            told(session.curve[k])
+            told(session.curve[number - 1])
     return session.curve
