@@ -40,7 +40,7 @@ def _areas(runs: Runs, method: str) -> dict[int, float]:
     return {seed: aubc(runs.labels_B, np.array([accuracy(line) for line in lines])) for seed, lines in runs.lines[method].items()}
 
 
-def tests_table(runs: Runs) -> Table:
+def significance_table(runs: Runs) -> Table:
     """Return the tests of our method against the comparators that were named beforehand: area under the accuracy curve, paired by seed."""
     ours, *others = [name for name in runs.first["named"] if name in runs.lines] or [""]
     rows, p_t, p_flip = [], [], []
@@ -71,7 +71,7 @@ def target_table(runs: Runs) -> Table:
     table = [["method", "seeds", "labels", "of random's", "never reached"]]
     for method, labels in needed.items():
         middle = statistics.median(labels)
-        reached = "≤ " * (middle == runs.labels_B[0]) + f"{middle:.0f}" if np.isfinite(middle) else f"> {runs.labels_B[-1]}"
+        reached = f"{'≤ ' if middle == runs.labels_B[0] else ''}{middle:.0f}" if np.isfinite(middle) else f"> {runs.labels_B[-1]}"
         share = f"{middle / random:.2f}" if np.isfinite(middle) and np.isfinite(random) else "–"
         table.append([method, str(len(labels)), reached, share, str(sum(not np.isfinite(v) for v in labels))])
     return table
@@ -114,7 +114,7 @@ def picks_table(runs: Runs) -> Table:
             z = sum(hit["z"] for hit in hits) / len(hits) ** 0.5  # Stouffer
             cells = [f"{statistics.mean(hit['hits'] for hit in hits):.1f} of {hits[0]['picks']}"]
             cells += [f"{statistics.mean(hit['chance'] for hit in hits):.1f}", f"{z:+.1f}"]
-        table.append([method, _spread(picked) if picked else "–", *cells])
+        table.append([method, f"{statistics.mean(picked):.3f}" if picked else "–", *cells])
     return table
 
 
@@ -167,7 +167,7 @@ def summary(runs: Runs) -> str:
     if runs.lines:
         sections += [
             ("Accuracy on the test set", curve_table(runs, accuracy)),
-            ("Tests against the comparators that the experiment names; every other comparison is descriptive", tests_table(runs)),
+            ("Tests against the comparators that the experiment names; every other comparison is descriptive", significance_table(runs)),
             (f"Labels to {target_of(runs)[1]}, median over seeds", target_table(runs)),
             ("Pairwise penalty matrix: row beats column, paired t-test, p < 0.05, uncorrected", penalty_table(runs)),
             ("Gap: accuracy on the labeled items minus accuracy on the test set", curve_table(runs, gap)),

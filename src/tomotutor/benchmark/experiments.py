@@ -127,7 +127,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "smoke": Experiment(
         "checks the harness on balls and slabs made on the spot; its figures mean nothing",
         _only("teacher_student", "random"),
-        {"small": Plan("app", {**FAIR_SMALL, "steps": "4", "batch_size": "8", "candidate_factor": "4"}, 12, 6, 1, 2, 1)},
+        {"small": Plan("app", {**FAIR_SMALL, "steps": "2", "batch_size": "8", "candidate_factor": "4"}, 12, 6, 1, 2, 1)},
         named=("teacher_student", "random"),
         train="",
         reference={},
@@ -172,7 +172,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "cifar10": Experiment(
         "Fig. 2 and Tables I to III and VI: accuracy against budget, gap, classes, high-gradient picks",
         STRATEGIES,
-        _cifar(seeds=8),
+        _cifar(),
         named=NAMED,
         reference={},
         probes=("picks", "gradient"),

@@ -133,6 +133,7 @@ def play(session: Session, truth_N: np.ndarray, *, init: int, query: int, rounds
             answer(session, truth_N, init + k * query)
             if k and len(session.labels()) == before:
                 return  # nothing is left to ask
+            session.put_back()  # in the app the item in front stays there; here it would be an old pick among the new ones
             session.run_round(report)
         yield k + 1
 
