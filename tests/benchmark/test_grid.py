@@ -176,6 +176,26 @@ def test_time_left(tmp_path):
     assert grid.describe(cells, tmp_path, 8) == (2 / 6, "2 of 6 rounds, 1 of 3 cells, about 14 s left")
 
 
+def test_each_cell_has_one_thread_and_one_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    cells = grid.find_cells("smoke", "small")
+    tell = ["sh", "-c", 'echo "$OMP_NUM_THREADS $CUDA_VISIBLE_DEVICES $2"', "cell"]
+    grid.run_grid(cells, tmp_path, tell, 2, lambda ended: None)
+    told = [cell.work(tmp_path).with_suffix(".log").read_text().split() for cell in cells]
+    assert [words[0] for words in told] == ["1"] * 5
+    assert {words[1] for words in told} == {"3", "5"}
+    assert [words[2] for words in told] == [f"{i}/5" for i in range(1, 6)]
+
+
+def test_a_failed_cell_does_not_stop_the_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    cells, ended = grid.find_cells("smoke", "small"), []
+    fail = ["sh", "-c", 'test "$2" != 2/5 || { echo "no such file" >&2; exit 1; }', "cell"]
+    with pytest.raises(TomoTutorError, match="1 of 5 cells failed; first random-0: no such file; run the same command again"):
+        grid.run_grid(cells, tmp_path, fail, 1, ended.append)
+    assert [name for name in ended if name] == [f"{cell.method}-{cell.seed}" for cell in cells]
+
+
 def test_a_slurm_array_runs_the_same_cells(tmp_path, capsys):
     data = tmp_path / "with space"
     command = ["bench", "tomograms", "--data", str(data), "--out", str(tmp_path), "--seeds", "0-2,5", "--set", "steps=9", "--slurm"]

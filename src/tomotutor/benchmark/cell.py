@@ -156,6 +156,7 @@ def run_cell(cell: Cell, folder: Path, data_folder: Path, told: Callable[[Line],
     TomoTutorError
         The data does not fit, or the lines on disk were made with other settings or data.
     """
+    commit()  # as it is now: files may change while a cell runs
     path, work = cell.file(folder), cell.work(folder)
     work.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(work.with_suffix(".lock")):  # another process that runs this cell: wait, and find it finished
