@@ -97,3 +97,12 @@ def test_the_choice_is_measured_once_and_remembered(tmp_path):
     path.write_text("{damaged")
     assert remembered(path, "a", measure).channels_last
     assert len(calls) == 3
+
+
+def test_threads_are_those_of_the_machine_or_fewer_where_asked(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert computing.available_threads() == computing.cores()
+    for limit, expected in (("1", 1), ("100000", computing.cores()), ("", computing.cores()), ("2,1", computing.cores())):
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+        assert computing.available_threads() == expected
+        assert computing.available_threads(keep_one=True) == max(1, expected - 1)

@@ -116,6 +116,17 @@ def test_a_round_ranks_the_queue_and_leaves_its_traces(session, session_folder):
     assert (session_folder / "rounds" / "0001" / "pool.npz").is_file()
 
 
+def test_what_is_put_back_is_ranked_with_the_others(session):
+    answer_truthfully(session, 20)
+    session.put_back()
+    assert session.current is None
+    session.run_round()
+    ranked = [view for view in (session.current, *session.upcoming(39)) if not view.is_audit]
+    disagreement = [view.disagreement for view in ranked]
+    assert len(ranked) > 30
+    assert disagreement == sorted(disagreement, reverse=True)
+
+
 def test_resuming_shows_the_same_queue_and_goes_on_warm(session, session_folder):
     answer_truthfully(session, 12)
     session.run_round()

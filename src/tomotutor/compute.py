@@ -98,10 +98,18 @@ def default_width(device: str) -> float:
     return CPU_WIDTH if device == "cpu" else 1.0
 
 
+def cores() -> int:
+    """Return the CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def available_threads(*, keep_one: bool = False) -> int:
-    """Return the CPU threads torch may use; `keep_one` leaves a core to the screen."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1) if keep_one else cores
+    """Return the CPU threads torch may use: all cores, or fewer where OMP_NUM_THREADS says so; `keep_one` leaves a core to the screen."""
+    threads = cores()
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdecimal() and int(limit):
+        threads = min(threads, int(limit))
+    return max(1, threads - 1) if keep_one else threads
 
 
 def gradients(net: nn.Module, x: Tensor, compute: Compute) -> list[Tensor]:

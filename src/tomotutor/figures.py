@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,9 +17,10 @@ from tomotutor.views import CurvePoint
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with new_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
+    """Write a figure as PNG or SVG by the ending of its name, whole or not at all; the same figure gives the same file."""
+    kind = path.suffix[1:]
+    with new_file(path) as partial, rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(partial, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
 
 
 def draw_learning_curve(axes: Axes, curve: Sequence[CurvePoint], ink: str = "black") -> None:

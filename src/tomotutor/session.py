@@ -257,6 +257,11 @@ class Session:
             self._queue.show(int(self._twin_N[self.row(item_id)]))
         self._emit(self.queue_changed)
 
+    def put_back(self) -> None:
+        """Put the item in front back among those that wait: nobody looks at it, and the next round ranks it with the others."""
+        with self._guard:
+            self._queue.clear()
+
     def _is_open(self, row: int) -> bool:
         last = self._state.last(row)
         return last is None or last.action == "skip"

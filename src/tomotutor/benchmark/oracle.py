@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,21 @@ def truth_of(ids: Sequence[str], labels: Sequence[LabelRow], classes: Sequence[s
     return truth_N
 
 
+def array_labels(path: Path, ids: Sequence[str], classes: Sequence[str] = ()) -> list[LabelRow]:
+    """Return the labels in an .npz file: the array y, names or numbers into its array classes (without one, into `classes`)."""
+    y_N, names = load_array(path, "y"), load_array(path, "classes")
+    if y_N is None or y_N.ndim != 1 or len(y_N) != len(ids):
+        raise TomoTutorError(f"{path}: no array y with a class for each of the {len(ids)} items")
+    if names is None:
+        names = np.array(classes)
+    labels = []
+    for item_id, value in zip(ids, y_N.tolist(), strict=True):
+        if not isinstance(value, str) and not 0 <= int(value) < len(names):
+            raise TomoTutorError(f"{path}: y of item {item_id} is {value}; expected 0 to {len(names) - 1}")
+        labels.append(LabelRow(item_id, value if isinstance(value, str) else str(names[int(value)])))
+    return labels
+
+
 def read_truth(session: Session, oracle: str, classes: Sequence[str] = ()) -> np.ndarray:
     """Read an oracle: a CSV file, or "y" for the truth of the session's data set or .npz file; `classes` are the session's by default."""
     classes = classes or session.classes
@@ -63,17 +78,7 @@ def read_truth(session: Session, oracle: str, classes: Sequence[str] = ()) -> np
     path = session.array_file
     if path is None:
         raise TomoTutorError("oracle y: the input does not say its classes; give a CSV file")
-    y_N, names = load_array(path, "y"), load_array(path, "classes")
-    if y_N is None or y_N.ndim != 1 or len(y_N) != len(session.pool):
-        raise TomoTutorError(f"{path}: no array y with a class for each of the {len(session.pool)} items")
-    if names is None:
-        names = np.array(classes)
-    labels = []
-    for item_id, value in zip(session.pool.ids, y_N.tolist(), strict=True):
-        if not isinstance(value, str) and not 0 <= int(value) < len(names):
-            raise TomoTutorError(f"{path}: y of item {item_id} is {value}; expected 0 to {len(names) - 1}")
-        labels.append(LabelRow(item_id, value if isinstance(value, str) else str(names[int(value)])))
-    return truth_of(session.pool.ids, labels, classes, str(path))
+    return truth_of(session.pool.ids, array_labels(path, session.pool.ids, classes), classes, str(path))
 
 
 def pool_truth(pool: Pool, classes: Sequence[str]) -> np.ndarray:
@@ -126,6 +131,22 @@ def answer(session: Session, truth_N: np.ndarray, labels: int) -> None:
             session.label(item.id, session.classes[truth], annotator="oracle", origin="oracle")
 
 
+def play(session: Session, labels: Sequence[int], answer: Callable[[int], None], report: Report | None = None) -> Iterator[int]:
+    """Answer up to each number of labels and train; yield the number of each round, those of an earlier run first.
+
+    Only the last round's model is in use, so a caller measures it before asking for the next number.
+    """
+    for number, wanted in enumerate(labels, start=1):
+        if len(session.rounds) < number:
+            before = len(session.labels())
+            answer(wanted)
+            if number > 1 and len(session.labels()) == before:
+                return  # nothing is left to ask
+            session.put_back()  # in the app the item in front stays there; here it would be an old pick among the new ones
+            session.run_round(report)
+        yield number
+
+
 def run(
     session: Session,
     truth_N: np.ndarray,
@@ -171,15 +192,10 @@ def run_rounds(
     report: Report | None = None,
 ) -> tuple[CurvePoint, ...]:
     """Train at each number of labels, however they are answered and measured: the loop of `run`."""
-    for k, wanted in enumerate(labels):
-        if len(session.rounds) <= k:
-            before = len(session.labels())
-            answer(wanted)
-            if k and len(session.labels()) == before:
-                break  # nothing is left to ask
-            session.run_round(report)
-        if k + 1 == len(session.rounds) and not any(name.startswith("pool_") for name in session.rounds[k].record["metrics"]):
-            session.add_metrics(k + 1, measure())
+    for number in play(session, labels, answer, report):
+        metrics = session.rounds[-1].record["metrics"]
+        if number == len(session.rounds) and not any(name.startswith("pool_") for name in metrics):
+            session.add_metrics(number, measure())
         if told:
-            told(session.curve[k])
+            told(session.curve[number - 1])
     return session.curve

@@ -167,7 +167,7 @@ def read_settings(pairs: Sequence[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def add_set_argument(parser: argparse.ArgumentParser) -> None:
+def add_set_argument(parser: argparse._ActionsContainer) -> None:
     """Add --set."""
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe; may be given several times"

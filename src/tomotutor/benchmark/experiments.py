@@ -1,0 +1,212 @@
+"""The experiments of `tomotutor bench`: what is compared on what, at two sizes. Adding one is an entry in EXPERIMENTS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+REFERENCE = "all_labels"  # the method name of a training on every label
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One size of an experiment.
+
+    Attributes
+    ----------
+    recipe : str
+        Preset of every method.
+    settings : dict of str to str
+        Changes to it for every method.
+    init, query, rounds : int
+        Labels before the first training and before each further one, and the number of queries (rounds + 1 trainings).
+    seeds : int
+        The methods that are compared by a test run with the seeds 0 … seeds − 1.
+    other_seeds : int
+        All other methods run with the first so many seeds.
+    classes : tuple of int
+        First and last + 1 of the classes to use, in their order; (0, 0) takes all.
+    per_class : int
+        Items of the largest class in the pool; 0 takes all there are.
+    imbalance : float
+        Largest class over smallest; the sizes fall geometrically in the order of the classes.
+    """
+
+    recipe: str
+    settings: dict[str, str]
+    init: int
+    query: int
+    rounds: int
+    seeds: int = 3
+    other_seeds: int = 3
+    classes: tuple[int, int] = (0, 0)
+    per_class: int = 0
+    imbalance: float = 1.0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A comparison of methods on one data set.
+
+    Attributes
+    ----------
+    summary : str
+        One line, for people.
+    methods : dict of str to dict
+        Name of a method to the settings in which its recipe differs.
+    plans : dict of str to Plan
+        Sizes: "small", and "full" where the paper has one.
+    named : tuple of str
+        Our method, then the comparators it is tested against, named beforehand; every other row is descriptive.
+    train, test : str
+        The two sets in the data folder, see `tomotutor.benchmark.data`; "" as `train` makes a small set on the spot.
+    reference : dict or None
+        Settings of a training on all labels, the ceiling; None: there is none.
+    probes : tuple of str
+        Further measurements of each round, keys of `tomotutor.benchmark.measure.PROBES`.
+    deeper : str
+        Teacher to train on the final labels of each method; "" for none.
+    """
+
+    summary: str
+    methods: dict[str, dict[str, str]]
+    plans: dict[str, Plan]
+    named: tuple[str, ...] = ()
+    train: str = "train"
+    test: str = "test"
+    reference: dict[str, str] | None = None
+    probes: tuple[str, ...] = field(default=())
+    deeper: str = ""
+
+
+# the most important first: a grid runs in this order
+STRATEGIES: dict[str, dict[str, str]] = {
+    "teacher_student": {},
+    "teacher_student_l2": {"at_form": "l2"},
+    "random": {"strategy": "random"},
+    "margin": {"strategy": "margin"},
+    "entropy": {"strategy": "entropy"},
+    "badge": {"strategy": "badge"},
+    "core_set": {"strategy": "core_set"},
+    "qbc": {"strategy": "qbc"},
+    "cod": {"strategy": "cod"},
+    "least_confidence": {"strategy": "least_confidence"},
+    "no_transfer": {"transfer_weight": "0"},
+}
+NAMED = ("teacher_student", "margin", "entropy", "badge")
+
+# float32 and no audit items: runs with one seed can be compared, and a fixed test set measures them
+MEASURED = {"precision": "float32", "audit_share": "0"}
+PRODUCT_SMALL = {**MEASURED, "width": "0.25"}
+FAIR_SMALL = {**PRODUCT_SMALL, "init": "scratch"}
+CIFAR_SMALL = {"width": "0.5", "epochs": "50", "init": "scratch"}
+
+
+def _only(*names: str) -> dict[str, dict[str, str]]:
+    return {name: STRATEGIES[name] for name in names}
+
+
+def _labeling(settings: dict[str, str], **more: object) -> Plan:
+    """Return the regime of a person who labels a few hundred items: 60, 100, … 380 labels."""
+    return Plan("app", settings, init=60, query=40, rounds=8, seeds=10, **more)  # type: ignore[arg-type]
+
+
+def _cifar(**more: object) -> dict[str, Plan]:
+    """Return 10 to 40 % of CIFAR's 50,000 images, or of 10,000 at half width and a quarter of the schedule."""
+    return {
+        "small": Plan("paper", CIFAR_SMALL, init=1000, query=500, rounds=6, per_class=1000, **more),  # type: ignore[arg-type]
+        "full": Plan("paper", {}, init=5000, query=2500, rounds=6, **more),  # type: ignore[arg-type]
+    }
+
+
+# transfer losses at the weights of the grid; λ = 0 is a student without a teacher
+TRANSFER_LOSSES: dict[str, dict[str, str]] = {
+    f"{form}_{weight}": {"at_form": form, "transfer_weight": str(weight)} for form in ("l2", "mean_sq") for weight in (1, 10, 100, 1000)
+}
+
+DEVELOPMENT = _labeling(FAIR_SMALL, classes=(0, 14), per_class=200, imbalance=4.0)
+# the paper's simulated set: 50 classes, 24,000 subtomograms, 7 points from 10 to 40 %
+FIG4_FULL = Plan("paper", {}, init=2400, query=1200, rounds=6)
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "smoke": Experiment(
+        "checks the harness on balls and slabs made on the spot; its figures mean nothing",
+        _only("teacher_student", "random"),
+        {"small": Plan("app", {**FAIR_SMALL, "steps": "2", "batch_size": "8", "candidate_factor": "4"}, 12, 6, 1, 2, 1)},
+        named=("teacher_student", "random"),
+        train="",
+        reference={},
+        probes=("pool", "picks", "gradient", "map"),
+        deeper="resnet18",
+    ),
+    "tomograms": Experiment(
+        "a person's few hundred labels in simulated tomograms, tested on other tomograms; the product's recipe",
+        STRATEGIES,
+        {"small": _labeling(PRODUCT_SMALL), "full": _labeling({**MEASURED, "width": "1"})},
+        named=NAMED,
+        train="tomograms",
+        test="tomograms_test",
+        reference={"steps": "960"},
+        probes=("pool", "picks"),
+    ),
+    "fig4-development": Experiment(
+        "the classes on which recipes are chosen: 14 simulated complexes, largest class 4 times the smallest",
+        STRATEGIES,
+        {"small": DEVELOPMENT},
+        named=NAMED,
+        reference={"steps": "2400"},
+    ),
+    "fig4-simulated": Experiment(
+        "Fig. 4 top: simulated subtomograms; small: 14 complexes that no recipe was chosen on, full: the paper's 7 points",
+        STRATEGIES,
+        {"small": _labeling(FAIR_SMALL, classes=(14, 28), per_class=200, imbalance=4.0), "full": FIG4_FULL},
+        named=NAMED,
+        reference={"steps": "2400"},
+        probes=("picks", "gradient"),
+    ),
+    "fig4-real": Experiment(
+        "Fig. 4 bottom: real subtomograms, 5 epochs a round",
+        STRATEGIES,
+        {
+            "small": Plan("paper", {"width": "0.25", "epochs": "5", "batch_size": "32", "decay_at": "1"}, 108, 54, 4, per_class=108),
+            "full": Plan("paper", {"epochs": "5", "batch_size": "32", "decay_at": "1"}, 432, 216, 4),
+        },
+        named=NAMED,
+        reference={},
+    ),
+    "cifar10": Experiment(
+        "Fig. 2 and Tables I to III and VI: accuracy against budget, gap, classes, high-gradient picks",
+        STRATEGIES,
+        _cifar(),
+        named=NAMED,
+        reference={},
+        probes=("picks", "gradient"),
+    ),
+    "fig1": Experiment(
+        "Fig. 1: one query on top of a third of the pool drawn at random; what was picked, and what it brings",
+        STRATEGIES,
+        {
+            "small": Plan("paper", CIFAR_SMALL, init=1750, query=250, rounds=1, per_class=500),
+            "full": Plan("paper", {}, init=17500, query=2500, rounds=1),
+        },
+        named=NAMED,
+        probes=("picks", "gradient", "map"),
+    ),
+    "fig5-transfer": Experiment(
+        "Fig. 5 left: form and weight of the transfer loss",
+        {**_only("random", "no_transfer"), **TRANSFER_LOSSES},
+        _cifar(),
+        named=("l2_100", "mean_sq_100", "no_transfer", "random"),
+    ),
+    "fig5-transfer-3d": Experiment(
+        "the same on simulated subtomograms",
+        {**_only("random", "no_transfer"), **TRANSFER_LOSSES},
+        {"small": DEVELOPMENT},
+        named=("l2_100", "mean_sq_100", "no_transfer", "random"),
+    ),
+    "fig5-uncertainty": Experiment(
+        "Fig. 5 right: what the disagreement is measured by",
+        _only("teacher_student_l2", "random", "margin", "entropy", "least_confidence"),
+        _cifar(),
+        named=("teacher_student_l2", "margin", "entropy", "random"),
+    ),
+}
