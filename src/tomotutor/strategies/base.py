@@ -124,6 +124,7 @@ class Candidates:
         self.backend = backend
         self.labeled_rows = none if labeled_rows is None else labeled_rows
         self.labels = none if labels is None else labels
+        self._further: list[Scores] = []
         self.unlabeled_rows = np.sort(rows if unlabeled_rows is None else unlabeled_rows)
 
     def __len__(self) -> int:
@@ -160,7 +161,9 @@ class Candidates:
 
     def members(self, number: int) -> list[Scores]:
         """Return what a committee says of the candidates: the teacher, and number − 1 further networks trained for it."""
-        return [self.teacher, *(self.backend.train_member(k, self.rows) for k in range(1, number))]
+        while len(self._further) < number - 1:
+            self._further.append(self.backend.train_member(len(self._further) + 1, self.rows))
+        return [self.teacher, *self._further[: number - 1]]
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,15 @@ class ProbCover(Strategy):
 
     summary = "greedy cover by pure balls (self-supervised features)"
 
+    _last: tuple[Candidates, list[np.ndarray], np.ndarray] | None = None
+
     def _cover(self, candidates: Candidates) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the candidates within δ of each candidate (itself among them), and which are covered by labeled items."""
+        if self._last is None or self._last[0] is not candidates:  # `score` and `select` both need it, and it is all of the cost
+            self._last = (candidates, *self._find_cover(candidates))
+        return self._last[1], self._last[2].copy()
+
+    def _find_cover(self, candidates: Candidates) -> tuple[list[np.ndarray], np.ndarray]:
         x_ND, n = unit(candidates.features), len(candidates)
         classes = candidates.teacher.log_probs_NC.shape[1]
         radius = ball_radius(x_ND, k_means(x_ND, classes, np.random.default_rng(self.recipe.seed)))
