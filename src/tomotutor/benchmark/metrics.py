@@ -8,8 +8,6 @@ import numpy as np
 
 from tomotutor.calibration import expected_calibration_error
 
-ECE_BINS = 15
-
 
 def classification(probs_NC: np.ndarray, truth_N: np.ndarray) -> dict[str, Any]:
     """Return accuracy, per-class and balanced accuracy, macro-F1 and ECE.
