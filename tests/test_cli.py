@@ -8,6 +8,7 @@ import sys
 import mrcfile
 import numpy as np
 import pytest
+import starfile
 from gemmi import cif
 
 from helpers import FAST, two_kinds, write_mrc, write_star
@@ -312,3 +313,43 @@ def test_demo_without_a_screen(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "demo" / "relion" / "particles_ribosome.star").is_file()
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0  # a second time goes on from the first
+
+
+def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
+    folder, session = tomogram_set, tomogram_set / "s"
+    star = (folder / "particles.star").read_text().splitlines()
+    head, rows = [line for line in star if not line.startswith("t")], [line for line in star if line.startswith("t")]
+    (folder / "particles.star").write_text("\n".join([*head, *rows[:24]]) + "\n")
+    (folder / "more.star").write_text("\n".join([*head, rows[3], *rows[24:]]) + "\n")  # the first is in both lists
+    assert new(folder) == 0
+    run = ["run", str(session), "--oracle", str(folder / "truth.csv"), "--init", "12", "--query", "6"]
+    (folder / "truth.csv").write_text("\n".join((folder / "truth.csv").read_text().splitlines()[:25]) + "\n")
+    assert main([*run, "--rounds", "0"]) == 0
+    opened = Session(session)
+    labels, audits = opened.labels(), set(opened._audit_kind)
+    opened.close()
+
+    capsys.readouterr()
+    assert main(["add", str(session), "--particles", str(folder / "more.star"), "--tomogram-dir", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{session}: 17 items added, called like more/t2:17; 41 in all\n"
+    opened = Session(session)
+    assert opened.labels().items() >= labels.items()
+    assert {row for row in opened._audit_kind if row < 24} == audits  # what was drawn before stays; the new ones draw their own
+    assert any(row >= 24 for row in opened._audit_kind)
+    shared, twin = opened.row("more/t1:1"), opened.row("t1:4")
+    np.testing.assert_array_equal(opened.pool.read(np.array([shared])), opened.pool.read(np.array([twin])))
+    opened.label("more/t1:1", "slab")
+    assert opened.view(twin).label == "slab"  # an exact duplicate shares its label
+    opened.label("more/t2:5", "ball")
+    opened.close()
+    (folder / "more.star").unlink()  # the session has its own copy
+
+    assert main(["round", str(session)]) == 0
+    assert main(["export", str(session), "--format", "relion", "--out", str(folder / "out")]) == 0
+    assert len(starfile.read(folder / "out" / "particles.star")) == 24
+    added = starfile.read(folder / "out" / "more" / "particles.star")
+    assert len(added) == 17
+    assert added["rlnClassNumber"][4] == 1
+    assert main(["add", str(session), "--array", str(folder / "none.npy")]) == 1
+    assert "none.npy" in capsys.readouterr().err
+    assert len(Session(session, write=False).pool) == 41

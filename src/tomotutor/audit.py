@@ -56,7 +56,7 @@ class AuditFigure:
         return f"{self.accuracy:.2f} of the pool [{low:.2f}, {high:.2f}] (n = {self.n}{skipped})"
 
 
-def draw(rows: np.ndarray, share: int, seed: int) -> np.ndarray:
+def draw(rows: np.ndarray, share: int, seed: int, part: int = 0) -> np.ndarray:
     """Draw the audit items of a session, in the order in which they will be asked.
 
     Parameters
@@ -67,10 +67,12 @@ def draw(rows: np.ndarray, share: int, seed: int) -> np.ndarray:
         One item in so many; 0: none.
     seed : int
         Of the session.
+    part : int
+        Number of the input that the rows come from: what is added later draws its own, and leaves those drawn before alone.
     """
     if not share:
         return np.zeros(0, np.int64)
-    return np.random.default_rng([seed, 0xA0D1]).permutation(rows)[: -(-len(rows) // share)]
+    return np.random.default_rng([seed, 0xA0D1, part] if part else [seed, 0xA0D1]).permutation(rows)[: -(-len(rows) // share)]
 
 
 def kinds(order: np.ndarray) -> dict[int, str]:

@@ -20,12 +20,13 @@ from tomotutor import audit
 from tomotutor.errors import TomoTutorError
 from tomotutor.labels import Entry, replay
 from tomotutor.masks import Masks
-from tomotutor.pool import Pool
+from tomotutor.parts import ADDED, copy_part, join, new_part, parts_of, to_json
+from tomotutor.pool import Pool, find_twins
 from tomotutor.queue import Queue
 from tomotutor.recipe import Recipe
 from tomotutor.round_files import RoundScores, read_pool_scores, read_scores, round_folder, write_pool_scores, write_round
 from tomotutor.session_file import SessionFile
-from tomotutor.sources import Source, open_pool
+from tomotutor.sources import Source, open_denoised, open_pool
 from tomotutor.store import RoundRecord, SessionStore
 from tomotutor.trainer import Trainer
 from tomotutor.views import CurvePoint, ItemView, Phase, PoolScores, Predictions, Status
@@ -76,7 +77,8 @@ class Session:
         self._store = SessionStore(self.folder, write=write)
         try:
             ids, self._twin_N, self._held_out_N = self._store.items()
-            self.pool = self._open_pool()
+            self._parts = parts_of(self._file, self._store)
+            self._open_pools()
             if self.pool.ids != ids:
                 raise TomoTutorError(
                     f"{self._file.source.path}: now has {len(self.pool)} items, other than the {len(ids)} this session was made with; "
@@ -103,16 +105,29 @@ class Session:
             failed=lambda text: self._emit(self.failed, text),
         )
 
-    def _open_pool(self) -> Pool:
-        source = self._file.source_in(self.folder)
+    def _open_pools(self) -> None:
+        """Open the items of all parts, and those to look at."""
         try:
-            return open_pool(source)
+            pools = [part.open(self.folder) for part in self._parts]
         except TomoTutorError as problem:
-            gone = next((path for path in source.paths().values() if not Path(path).exists()), None)
+            paths = [path for part in self._parts for path in part.source_in(self.folder).paths().values()]
+            gone = next((path for path in paths if not Path(path).exists()), None)
             if gone is None:
                 raise
             hint = f"tomotutor relocate {self.folder} --from {gone} --to THE_NEW_PLACE"
             raise TomoTutorError(f"{problem}; {gone} is not there any more: if it moved, run '{hint}'") from None
+        self.pool = join(pools)
+        self._start_N = np.cumsum([0, *(len(pool) for pool in pools)])
+        self.denoised = self._open_denoised(pools)
+
+    def _open_denoised(self, pools: list[Pool]) -> Pool | None:
+        """The same items from denoised tomograms, to look at, None where there are none; labeling goes on without them."""
+        try:
+            found = [open_denoised(part.source_in(self.folder)) for part in self._parts]
+            return join([d or pool for d, pool in zip(found, pools, strict=True)]) if any(found) else None
+        except TomoTutorError as problem:
+            log.warning("no denoised tomograms: %s", problem)
+            return None
 
     # ---- what it is -------------------------------------------------------------------------------------------------
 
@@ -128,18 +143,14 @@ class Session:
 
     @property
     def source(self) -> Source:
-        """Where the items come from; of a particle list the session's own copy."""
-        return self._file.source_in(self.folder)
+        """Where the items come from that the session was made with; of a particle list the session's own copy."""
+        return self._parts[0].source_in(self.folder)
 
     @property
-    def particle_source(self) -> Source | None:
-        """The source where it is a particle list, None for other input."""
-        return self.source if self.source.kind == "particles" else None
-
-    @property
-    def particle_list(self) -> Path | None:
-        """The session's own copy of its particle list, None for other input."""
-        return self.particle_source.file if self.particle_source else None
+    def parts(self) -> list[tuple[str, Source, slice]]:
+        """All inputs: the prefix of their ids ("" for the first), the source, and which rows of the pool they hold."""
+        bounds = zip(self._start_N[:-1].tolist(), self._start_N[1:].tolist(), strict=True)
+        return [(part.prefix, part.source_in(self.folder), slice(*b)) for part, b in zip(self._parts, bounds, strict=True)]
 
     @property
     def array_file(self) -> Path | None:
@@ -281,7 +292,9 @@ class Session:
 
     def _compose_queue(self, ranked: Sequence[int]) -> None:
         """Put the queue together: ranked candidates, then the rest at random, audit items mixed in, skipped items last."""
-        order = audit.draw(self._eligible(), self.recipe.audit_share, self.recipe.seed)
+        rows, share, seed = self._eligible(), self.recipe.audit_share, self.recipe.seed
+        bounds = zip(self._start_N[:-1], self._start_N[1:], strict=True)
+        order = np.concatenate([audit.draw(rows[(rows >= a) & (rows < b)], share, seed, k) for k, (a, b) in enumerate(bounds)])
         self._audit_kind = audit.kinds(order)
         gone = set(self._state.standing)
         if self._queue.current is not None:
@@ -416,6 +429,46 @@ class Session:
             if not self._state.active:
                 self._queue.clear()
             self._read_round()
+
+    def add_items(self, source: Source, report: Callable[[int, int], None] | None = None) -> int:
+        """Add the items of another input, in the midst of labeling; they are prepared as the first ones, and every new one is read once.
+
+        Parameters
+        ----------
+        source : Source
+            A particle list with its tomograms, a stack, folder or array. Its items are called `<file>/<id>`.
+        report : callable
+            Called with items read and items in all.
+
+        Returns
+        -------
+        int
+            Items added. Exact duplicates of items that are there share their labels.
+
+        Raises
+        ------
+        TomoTutorError
+            The input is broken, or its items are of another shape, voxel size or contrast; the session stays as it was.
+        """
+        if self.is_segmentation:
+            raise TomoTutorError(f"{self.folder}: items cannot be added to a session of masks; make a new one")
+        part = new_part(source, self._file.source, [p.prefix for p in self._parts])
+        join([self.pool, open_pool(part.source)])  # it must fit before anything is copied
+        copy_part(part, self.folder)
+        joined = join([self.pool, part.open(self.folder)])
+        twin_N = find_twins(joined, report)
+        with self._guard:
+            parts = [*self._parts, part]
+            self._store.add_items(joined.ids[len(self.pool) :], twin_N, ADDED, to_json(parts[1:]))
+            added = len(joined) - len(self.pool)
+            ids, self._twin_N, self._held_out_N = self._store.items()
+            self._row_of = {item_id: row for row, item_id in enumerate(ids)}
+            self._parts = parts
+            self._open_pools()
+            self._read_round()
+        self._emit(self.queue_changed)
+        self._emit(self.status_changed, self.status)
+        return added
 
     def hold_out(self, rows: np.ndarray) -> None:
         """Set items apart as a test set, with their exact duplicates, before the first label."""
@@ -599,7 +652,7 @@ class Session:
         """Return the answer for every item: labels as given, the rest as the model in use predicts; computed once a round."""
         self._need_round()
         scores = read_pool_scores(self.folder, self._number)
-        if scores is None:
+        if scores is None or len(scores.disagreement_N) != len(self.pool):  # items may have been added since
             scores = self.score_pool(self.pool, report)
             write_pool_scores(self.folder, self._number, scores)
         return self._with_labels(scores)

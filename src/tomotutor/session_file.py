@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-import shutil
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,17 +16,16 @@ import tomli_w
 import tomotutor
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file, new_folder
-from tomotutor.formats.lists import files_of
 from tomotutor.pool import Pool, find_twins
 from tomotutor.recipe import Recipe, preset
 from tomotutor.sources import Source, open_pool, resolve, with_statistics
+from tomotutor.sources.copies import absolute, copy_lists
 from tomotutor.store import SessionStore
 
 log = logging.getLogger(__name__)
 
 JUNK = "junk"
 NAME = "session.toml"
-_TOMOGRAMS = "tomograms.star"  # copied into a session that has a particle list, as is the list
 
 
 @dataclass(frozen=True)
@@ -74,26 +72,6 @@ class SessionFile:
     def with_source(self, source: Source) -> SessionFile:
         """Return a copy with its input described otherwise."""
         return dataclasses.replace(self, source=source)
-
-    def source_in(self, folder: Path) -> Source:
-        """Return the source with the session's own copies of the lists."""
-        if self.source.kind != "particles":
-            return self.source
-        tomograms = str(folder / _TOMOGRAMS) if self.source.tomograms else ""
-        return self.source.replace(path=str(folder / _list_name(self.source.file)), tomograms=tomograms)
-
-
-def _list_name(path: Path) -> str:
-    """Return where a session keeps its copy of a list; formats other than STAR read tomogram names off file names, so they keep theirs."""
-    return "particles.star" if path.suffix.lower() == ".star" else f"particles/{path.name}"
-
-
-def _copy_list(path: Path, target: Path) -> None:
-    """Copy a particle list with all files that belong to it."""
-    for file in files_of(path):
-        copy = target / file.relative_to(path) if path.is_dir() else target if file == path else target.with_suffix(file.suffix)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
 
 
 def check_classes(names: Sequence[str], *, junk: bool = True) -> tuple[str, ...]:
@@ -179,15 +157,7 @@ def create_session(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TomoTutorError(f"{folder}: exists already and is not empty; choose another name for the session")
-    source = resolve(source)
-    original = source.file.resolve()
-    source = source.replace(
-        path=str(original),
-        tomograms=str(Path(source.tomograms).resolve()) if source.tomograms else "",
-        tomogram_dir=str(Path(source.tomogram_dir).resolve()) if source.tomogram_dir else "",
-        tilt_dir=str(Path(source.tilt_dir).resolve()) if source.tilt_dir else "",
-        root=str(original.parent) if source.kind == "particles" else "",
-    )
+    source = absolute(resolve(source))
     pool = open_pool(source)
     settings = settings or {}
     chosen = _recipe(recipe, source, pool, task or settings.get("task", ""), settings)
@@ -200,10 +170,7 @@ def create_session(
     if folder.exists():
         folder.rmdir()
     with new_folder(folder) as partial:
-        if source.kind == "particles":
-            _copy_list(original, partial / _list_name(original))
-            if source.tomograms:
-                shutil.copyfile(source.tomograms, partial / _TOMOGRAMS)
+        copy_lists(source, partial)
         SessionFile(names, source, chosen).write(partial)
         SessionStore.create(partial, pool.ids, twin_N)
     padded = int(pool.padded_N.sum()) if len(pool.padded_N) else 0
@@ -212,45 +179,3 @@ def create_session(
         outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
     duplicates = int((twin_N != np.arange(len(pool))).sum())
     return Created(len(pool), padded, outside, duplicates)
-
-
-def relocate_session(folder: Path, old: str, new: str) -> int:
-    """Tell a session that its input moved: paths under `old` are looked for under `new` from now on.
-
-    Parameters
-    ----------
-    folder : Path
-        The session.
-    old : str
-        A folder as session.toml names it; of Windows or of POSIX, whatever this machine is.
-    new : str
-        The same folder on this machine.
-
-    Returns
-    -------
-    int
-        Items found at the new place.
-
-    Raises
-    ------
-    TomoTutorError
-        No path of the session lies under `old`, or its items are not found under `new`; the session stays as it was.
-    """
-    file = SessionFile.read(folder)
-    store = SessionStore(folder, write=True)
-    try:
-        moved = file.source.relocated(old, str(Path(new).resolve()))
-        if moved == file.source:
-            known = ", ".join(file.source.paths().values())
-            raise TomoTutorError(f"{folder}: none of its paths lies under {old}; they are {known}")
-        changed = file.with_source(moved)
-        pool = open_pool(changed.source_in(folder))
-        ids, _, _ = store.items()
-        if pool.ids != ids:
-            raise TomoTutorError(
-                f"{new}: it has {len(pool)} items, other than the {len(ids)} this session was made with; copy the original files there"
-            )
-        changed.write(folder)
-        return len(pool)
-    finally:
-        store.close()

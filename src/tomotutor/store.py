@@ -166,6 +166,16 @@ class SessionStore:
             np.array([bool(r[2]) for r in rows], dtype=bool),
         )
 
+    def add_items(self, ids: Sequence[str], twin_N: np.ndarray, key: str, value: str) -> None:
+        """Append items (`twin_N` for all of them, the old ones included) and keep where they come from under `key`: both or neither."""
+        with self._transaction(f"{len(ids)} new items") as connection:
+            (first,) = connection.execute("SELECT count(*) FROM items").fetchone()
+            rows = range(first, first + len(ids))
+            connection.executemany(
+                "INSERT INTO items (item, id, twin) VALUES (?, ?, ?)", zip(rows, ids, twin_N[first:].tolist(), strict=True)
+            )
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
     def hold_out(self, rows: np.ndarray) -> None:
         """Set items apart as a test set: never asked, never trained on."""
         with self._transaction("the test set") as connection:

@@ -101,6 +101,10 @@ class Predictions:
     disagreement_N: np.ndarray
     labeled_N: np.ndarray
 
+    def take(self, rows: slice | np.ndarray) -> Predictions:
+        """Return the answers for some of the items."""
+        return Predictions(self.class_N[rows], self.confidence_N[rows], self.disagreement_N[rows], self.labeled_N[rows])
+
 
 @dataclass(frozen=True)
 class PoolScores:

@@ -5,7 +5,7 @@ import pytest
 
 from helpers import write_mrc, write_star
 from tomotutor.errors import TomoTutorError
-from tomotutor.sources import Source, open_pool
+from tomotutor.sources import Source, open_denoised, open_pool
 
 SHAPE_ZYX = (40, 61, 90)  # three different sizes, one of them odd: an axis error or a wrong centre cannot cancel
 VOXEL = 7.5
@@ -180,3 +180,34 @@ def test_simulated_tomograms_show_the_rings_of_their_complexes(data, name, ring)
     assert np.abs(profile[11:]).max() < 0.06
     weight = np.where(radius < 9, np.clip(average - 0.25 * average.max(), 0, None), 0)
     np.testing.assert_allclose((np.indices(average.shape) * weight).sum((1, 2, 3)) / weight.sum(), 15.5, atol=0.3)
+
+
+def add_denoised(folder, file):
+    star = folder / "tomograms.star"
+    lines = star.read_text().splitlines()
+    last = next(i for i, line in enumerate(lines) if line.startswith("_rlnTomoReconstructedTomogram "))
+    lines[last] += "\n_rlnTomoReconstructedTomogramDenoised #8"
+    star.write_text("\n".join(lines) + f" {file}\n")
+
+
+@pytest.mark.parametrize("how", ["the tomogram set", "a folder"])
+def test_denoised_tomograms_are_cut_at_the_same_places(tmp_path, how):
+    noise = np.random.default_rng(0).normal(0, 3, SHAPE_ZYX).astype(np.float32)
+    source = write_set(tmp_path, volume=phantom() + noise)
+    assert open_denoised(source) is None
+    write_mrc(tmp_path / "denoised" / "t1.mrc", phantom(), VOXEL)
+    if how == "a folder":
+        source = source.replace(denoised_dir=str(tmp_path / "denoised"))
+    else:
+        add_denoised(tmp_path, "denoised/t1.mrc")
+    shown, raw = open_denoised(source).read(np.arange(4))[:, 0], open_pool(source).read(np.arange(4))[:, 0]
+    for ball, box in zip(BALLS, shown, strict=True):
+        np.testing.assert_allclose(centre_of_mass(box), BOX // 2 + ball - np.floor(ball + 0.5), atol=0.1)
+    assert np.abs(shown - raw).mean() > 0.5
+
+
+def test_a_denoised_folder_never_falls_back_to_the_raw_tomogram(tmp_path):
+    (tmp_path / "denoised").mkdir()
+    source = write_set(tmp_path).replace(denoised_dir=str(tmp_path / "denoised"))
+    with pytest.raises(TomoTutorError, match=r"denoised: no denoised tomogram t1\.mrc; expected the names of the raw ones"):
+        open_denoised(source)

@@ -112,6 +112,12 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help="smallest and largest tilt in degrees, of all tomograms",
     )
     prepared.add_argument("--tilt-dir", metavar="DIR", default="", help="folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt")
+    prepared.add_argument(
+        "--denoised-dir",
+        metavar="DIR",
+        default="",
+        help="folder with denoised tomograms, called as the raw ones: to look at, not to train on",
+    )
 
 
 def add_list_arguments(options: argparse._ActionsContainer) -> None:
@@ -145,6 +151,7 @@ def read_source(args: argparse.Namespace) -> Source:
         kind, str(Path(path).resolve()), args.tomograms, str(Path(path).resolve().parent), args.tomogram_dir,
         args.box, args.voxel_size, args.protein, args.ndim, args.key, rescale=args.rescale, low_pass=args.low_pass,
         normalise=args.normalise, tilt_range=tuple(args.tilt_range), tilt_dir=args.tilt_dir, byte_sign=args.bytes,
+        denoised_dir=args.denoised_dir,
         coordinate_pixel_size=args.coordinate_pixel_size, centre=args.centre, split=args.split, size=read_size(args.size),
     )  # fmt: skip
 

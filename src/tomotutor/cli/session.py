@@ -51,10 +51,22 @@ def _new(args: argparse.Namespace) -> None:
 
 
 def _relocate(args: argparse.Namespace) -> None:
-    from tomotutor.session_file import relocate_session
+    from tomotutor.parts import relocate_session
 
     count = relocate_session(Path(args.session), args.old, args.new)
     print(f"{args.session}: its {count} items are read from {args.new} now")
+
+
+def _add(args: argparse.Namespace) -> None:
+    from tomotutor.session import Session
+
+    source = read_source(args)
+    session = Session(args.session)
+    try:
+        count = session.add_items(source, show_reading)
+        print(f"{args.session}: {count} items added, called like {session.pool.ids[-1]}; {len(session.pool)} in all")
+    finally:
+        session.close()
 
 
 def _label(args: argparse.Namespace) -> None:
@@ -182,7 +194,11 @@ def _export(args: argparse.Namespace) -> None:
             written = []
     finally:
         session.close()
-    source = session.particle_source
+    lists = [part for part in session.parts if part[1].kind == "particles"]
+    if args.format == "csv":  # the table says it all; a list that is CSV itself is written again beside it
+        lists = [part for part in lists if format_of(part[1].file) == "csv"]
+    elif args.format != "averages" and not lists:
+        raise TomoTutorError(f"export: the session did not come from a particle list, which --format {args.format} needs; use --format csv")
     if args.format == "averages":
         from tomotutor.averages import write_averages
 
@@ -192,8 +208,9 @@ def _export(args: argparse.Namespace) -> None:
     elif args.format == "csv" and not written:
         written = [out / "predictions.csv"]
         write_predictions(written[0], session.pool.ids, predictions, session.classes)
-    if args.format not in ("csv", "averages") or (args.format == "csv" and source and format_of(source.file) == "csv"):
-        written += export_list(out, source, args.format, session.pool.ids, predictions, session.classes, per_class=args.per_class)
+    for prefix, source, rows in lists if args.format != "averages" else []:
+        ids, own = session.pool.ids[rows], predictions.take(rows)
+        written += export_list(out / prefix, source, args.format, ids, own, session.classes, per_class=args.per_class)
     if args.json:
         print_json([str(path) for path in written])
     else:
@@ -253,6 +270,9 @@ def add(commands: Commands) -> None:
     new.add_argument("--no-junk", action="store_true", help="add no class junk")
     new.add_argument("--recipe", choices=PRESETS, default="app", help="settings to begin with (default app)")
     add_set_argument(new)
+
+    more = add_command(commands, "add", _add, "add the items of another list, stack or folder to a session, labeled or not")
+    add_source_arguments(more)
 
     relocate = add_command(commands, "relocate", _relocate, "tell a session that its input moved, to another disk or machine")
     relocate.add_argument(

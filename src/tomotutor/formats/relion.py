@@ -40,8 +40,10 @@ def read_tomograms(path: Path) -> dict[str, TomogramEntry]:
     document = read_star(path)
     block = find_block(document, path, ("global",), ("_rlnTomoReconstructedTomogram", "_rlnTomoTiltSeriesPixelSize"))
     names = texts_of(block, path, "_rlnTomoName")
-    reconstructed = has_column(block, "_rlnTomoReconstructedTomogram")
-    files = texts_of(block, path, "_rlnTomoReconstructedTomogram") if reconstructed else [""] * len(names)
+    files, denoised = (
+        texts_of(block, path, column) if has_column(block, column) else [""] * len(names)
+        for column in ("_rlnTomoReconstructedTomogram", "_rlnTomoReconstructedTomogramDenoised")
+    )
 
     def optional(column: str) -> np.ndarray:
         values = numbers_of(block, path, column) if has_column(block, column) else np.zeros(len(names))
@@ -55,9 +57,9 @@ def read_tomograms(path: Path) -> dict[str, TomogramEntry]:
     size = unbinned / np.where(binning > 0, binning, 1)[:, None]
     return {
         name: TomogramEntry(
-            name, file, float(v), (float(s[0]), float(s[1]), float(s[2])), float(p), (float(e[0]), float(e[1]), float(e[2]))
+            name, file, float(v), (float(s[0]), float(s[1]), float(s[2])), float(p), (float(e[0]), float(e[1]), float(e[2])), d
         )
-        for name, file, v, s, p, e in zip(names, files, pixel * binning, size, pixel, unbinned * pixel[:, None], strict=True)
+        for name, file, v, s, p, e, d in zip(names, files, pixel * binning, size, pixel, unbinned * pixel[:, None], denoised, strict=True)
     }
 
 

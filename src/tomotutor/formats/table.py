@@ -37,6 +37,8 @@ class TomogramEntry:
         Of its tilt series.
     extent_angst_xyz : tuple of float
         Size in Å, where it is not `size_xyz` times `voxel_size_angst` (a tomogram set tells the size of the unbinned one).
+    denoised : str
+        A denoised reconstruction, to look at.
     """
 
     name: str = ""
@@ -45,6 +47,7 @@ class TomogramEntry:
     size_xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
     pixel_size_angst: float = 0.0
     extent_angst_xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    denoised: str = ""
 
     def extent(self, voxel_size: float) -> np.ndarray | None:
         """Return the size in Å (in voxels for a voxel size of 1), x first; None where unknown."""

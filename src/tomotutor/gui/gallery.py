@@ -55,6 +55,10 @@ class Gallery(QWidget):
             self._images.popitem(last=False)
         self.update()
 
+    def forget(self) -> None:
+        """Draw every picture anew when it is next shown."""
+        self._images.clear()
+
     def _cell(self, position: int) -> QRect:
         return QRect(position * (self.SIZE + 3), 0, self.SIZE, self.SIZE)
 

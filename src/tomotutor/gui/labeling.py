@@ -12,6 +12,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QCheckBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -104,7 +105,7 @@ class LabelingPage(QWidget):
         layout.addLayout(self._build_actions())
         self.opinion = Opinion(self.session.classes, "(mean squared)" if self.painter else "nats")
         layout.addWidget(self.opinion)
-        self.gallery = Gallery(lambda row: thumbnail(self.session.pool.read(np.array([row]))[0]))
+        self.gallery = Gallery(lambda row: thumbnail(self._read(row)))
         self.gallery.clicked.connect(self._show_item)
         layout.addWidget(self.gallery)
         layout.addLayout(self._build_round())
@@ -131,6 +132,13 @@ class LabelingPage(QWidget):
             row, "smooth", 0, 30, round(10 * self.canvas.sigma), "smoothing for the eye, in tenths of a voxel; not trained on"
         )
         self.smoothing.valueChanged.connect(self._set_smoothing)
+        self.denoised = QCheckBox("Denoised (D)")
+        self.denoised.setToolTip("look at the denoised tomogram; the networks are trained on the raw one")
+        self.denoised.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.denoised.setChecked(self.session.denoised is not None)
+        self.denoised.setVisible(self.session.denoised is not None)
+        self.denoised.toggled.connect(self._redraw)
+        row.addWidget(self.denoised)
         for control in self.view_controls:
             control.setVisible(self.session.pool.ndim == 3)
         return row
@@ -224,6 +232,8 @@ class LabelingPage(QWidget):
             key.Key_S: self.skip, key.Key_U: self.unsure, key.Key_Z: self.undo, key.Key_B: self.back, key.Key_R: self.retrain_or_cancel,
             key.Key_V: self.toggle_rendering,
         }  # fmt: skip
+        if self.session.denoised is not None:
+            actions[key.Key_D] = self.denoised.toggle
         if self.painter:
             actions |= {key.Key_0: self.erase, key.Key_Return: self.done, key.Key_Enter: self.done}
             return KeyFilter(self, actions, {})  # Ctrl+Z is napari's: it takes back a stroke
@@ -324,6 +334,11 @@ class LabelingPage(QWidget):
         self._shown = None
         self._show_queue()
 
+    def _redraw(self) -> None:
+        self.gallery.forget()
+        self._shown = None
+        self._show_queue()
+
     # ---- what the session tells ----------------------------------------------------------------------------------
 
     def _show_queue(self) -> None:
@@ -335,9 +350,14 @@ class LabelingPage(QWidget):
         self.opinion.set_item(item, has_model=bool(self.session.rounds))
         self.gallery.set_items(self.session.upcoming(Gallery.COUNT))
 
+    def _read(self, row: int) -> np.ndarray:
+        """Return an item as it is to be looked at."""
+        pool = self.session.denoised if self.denoised.isChecked() and self.session.denoised else self.session.pool
+        return pool.read(np.array([row]))[0]
+
     def _draw_item(self, item: ItemView | None) -> None:
         try:
-            x_C = None if item is None else self.session.pool.read(np.array([item.row]))[0]
+            x_C = None if item is None else self._read(item.row)
         except TomoTutorError as problem:
             self._say(str(problem))
             x_C = None

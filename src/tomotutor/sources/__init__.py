@@ -20,7 +20,7 @@ from tomotutor.sources.mrc_dir import open_mrc_dir
 from tomotutor.sources.stack import open_stack
 from tomotutor.sources.street import open_camvid, open_cityscapes
 from tomotutor.sources.tilt import tilt_ranges
-from tomotutor.sources.tomogram import open_particles, resolve
+from tomotutor.sources.tomogram import open_denoised, open_particles, resolve
 
 SOURCES: dict[str, Callable[[Source], Pool]] = {
     "particles": open_particles,
@@ -76,4 +76,4 @@ def _with_tilt_range(pool: Pool, source: Source) -> Pool:
     return dataclasses.replace(pool, tilt_range_N2=np.array([found[name] for name in pool.group_N.tolist()]))
 
 
-__all__ = ["DATASETS", "SOURCES", "Source", "open_pool", "resolve", "with_statistics"]
+__all__ = ["DATASETS", "SOURCES", "Source", "open_denoised", "open_pool", "resolve", "with_statistics"]

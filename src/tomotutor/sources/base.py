@@ -55,6 +55,8 @@ class Source:
         Smallest and largest tilt, degrees, of all tomograms; () where not given.
     tilt_dir : str
         Folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt.
+    denoised_dir : str
+        Folder with denoised tomograms, called as the raw ones: to look at, never trained on.
     byte_sign : {"", "signed", "unsigned"}
         What 8-bit voxels of MRC and EM files are; "" believes the header.
     coordinate_pixel_size : float
@@ -85,6 +87,7 @@ class Source:
     normalise: str = "box"
     tilt_range: tuple[float, ...] = ()
     tilt_dir: str = ""
+    denoised_dir: str = ""
     byte_sign: str = ""
     coordinate_pixel_size: float = 0.0
     centre: str = ""
@@ -139,7 +142,11 @@ class Source:
 
     def paths(self) -> dict[str, str]:
         """Return the options that are paths, where they are set."""
-        return {name: getattr(self, name) for name in ("path", "tomograms", "root", "tomogram_dir", "tilt_dir") if getattr(self, name)}
+        return {
+            name: getattr(self, name)
+            for name in ("path", "tomograms", "root", "tomogram_dir", "tilt_dir", "denoised_dir")
+            if getattr(self, name)
+        }
 
     def relocated(self, old: str, new: str) -> Source:
         """Return a copy in which every path under the folder `old` lies under `new`.

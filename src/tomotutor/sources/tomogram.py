@@ -25,6 +25,7 @@ from tomotutor.sources.boxes import cut_box, cut_resampled, leaves, low_pass_in_
 log = logging.getLogger(__name__)
 
 _WARP = ".tomostar"
+Finder = Callable[[str, TomogramEntry | None, Source], Path]
 _OPEN_FILES = 256  # tomograms kept open: systems often allow 1024 files
 
 
@@ -136,10 +137,16 @@ def _voxel_size(name: str, volume: Volume, entry: TomogramEntry | None, source: 
 
 
 def measure_tomogram(
-    name: str, entry: TomogramEntry | None, source: Source, *, needed: bool, opener: Callable[[Path], Volume] | None = None
+    name: str,
+    entry: TomogramEntry | None,
+    source: Source,
+    *,
+    needed: bool,
+    opener: Callable[[Path], Volume] | None = None,
+    find: Finder = find_tomogram,
 ) -> tuple[Path, TomogramEntry]:
     """Find a tomogram and return its file with the size and voxel size that hold: those of the file, unless it has none."""
-    path = find_tomogram(name, entry, source)
+    path = find(name, entry, source)
     volume = opener(path) if opener else open_source_volume(path, source)
     if volume.data.ndim != 3:
         raise TomoTutorError(f"{path}: found a stack of volumes; expected one tomogram")
@@ -159,8 +166,8 @@ def known_tomograms(table: ParticleTable, entries: dict[str, TomogramEntry], sou
     return {n: dataclasses.replace(e, voxel_size_angst=source.voxel_size or e.voxel_size_angst) for n, e in known.items()}
 
 
-def open_particles(source: Source) -> Pool:
-    """Open a particle list with its tomograms; protein is dark by default."""
+def open_particles(source: Source, find: Finder = find_tomogram) -> Pool:
+    """Open a particle list with its tomograms, which `find` finds; protein is dark by default."""
     source = resolve(source)
     if not (source.tomograms or source.tomogram_dir) and format_of(source.file) == "relion" and holds_tilt_stacks(source.file):
         raise TomoTutorError(
@@ -178,7 +185,7 @@ def open_particles(source: Source) -> Pool:
     tomograms: dict[str, TomogramEntry] = {}
     needed = table.unit == "angst" or bool(table.voxel_size_angst) or bool(source.rescale)
     for name in dict.fromkeys(table.tomogram_N.tolist()):
-        files[name], tomograms[name] = measure_tomogram(name, entries.get(name), source, needed=needed, opener=volume)
+        files[name], tomograms[name] = measure_tomogram(name, entries.get(name), source, needed=needed, opener=volume, find=find)
         step = source.step(tomograms[name].voxel_size_angst)
         if min(tomograms[name].size_xyz) < box * step:
             at = f" of {source.rescale:g} Å, {box * step:.0f} of its own" if step != 1 else ""
@@ -224,6 +231,43 @@ def open_particles(source: Source) -> Pool:
         cache=ItemCache() if source.low_pass or (step_N != 1).any() or chunked else None,
         offset_zyx_N3=zyx_N3 - centre_N3,
     )  # fmt: skip
+
+
+def open_denoised(source: Source) -> Pool | None:
+    """Open the same boxes cut from denoised tomograms, to look at; None where there are none.
+
+    They come from `denoised_dir`, by the names of the raw ones, or from RELION's rlnTomoReconstructedTomogramDenoised.
+
+    Raises
+    ------
+    TomoTutorError
+        There are some, but not of every tomogram.
+    """
+    if source.kind != "particles":
+        return None
+    if source.denoised_dir:
+        return open_particles(source, _find_in_denoised_dir)
+    if not source.tomograms or not any(entry.denoised for entry in read_tomograms(Path(source.tomograms)).values()):
+        return None
+    return open_particles(source, _find_denoised)
+
+
+def _find_denoised(name: str, entry: TomogramEntry | None, source: Source) -> Path:
+    if entry is None or not entry.denoised:
+        raise TomoTutorError(
+            f"{source.tomograms}: tomogram {name} has no rlnTomoReconstructedTomogramDenoised, others have; expected all or none"
+        )
+    return find_tomogram(name, dataclasses.replace(entry, file=entry.denoised), source)
+
+
+def _find_in_denoised_dir(name: str, entry: TomogramEntry | None, source: Source) -> Path:
+    folder = Path(source.denoised_dir)
+    own = [PurePosixPath(entry.file).name] if entry and entry.file else []
+    names = [*own, *_usual_names(PurePosixPath(_inside(name, source.path)).name)]
+    found = next((folder / n for n in names if is_volume(folder / n)), None)
+    if found is None:
+        raise TomoTutorError(f"{folder}: no denoised tomogram {names[0]}; expected the names of the raw ones")
+    return found
 
 
 def _places(table: ParticleTable, tomograms: dict[str, TomogramEntry], source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
