@@ -239,7 +239,7 @@ def test_a_whole_run_through_the_command_line(pictures, capsys):
     assert main(["status", s]) == 0
     assert "labeled   5 (ground 5, disc 5)" in capsys.readouterr().out
     assert main(["export", s, "--format", "relion", "--out", str(pictures / "r")]) == 1
-    assert "did not come from a RELION particle list" in capsys.readouterr().err
+    assert "which --format relion cannot hold; use --format csv" in capsys.readouterr().err
 
 
 def test_masks_painted_elsewhere_are_imported_all_or_none(pictures, capsys):

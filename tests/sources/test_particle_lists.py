@@ -132,7 +132,7 @@ def test_a_list_in_voxels_needs_no_voxel_size(tmp_path):
     write_mrc(tmp_path / "t1.mrc", phantom(), 0.0)
     pool = open_pool(Source("particles", str(hand_made(tmp_path, "csv")), root=str(tmp_path), box=BOX))
     assert pool.voxel_size_angst == 0
-    with pytest.raises(TomoTutorError, match="neither its MRC header nor a tomogram set tells the voxel size"):
+    with pytest.raises(TomoTutorError, match="neither its header nor a tomogram set tells the voxel size"):
         open_pool(Source("particles", str(hand_made(tmp_path, "copick")), root=str(tmp_path), box=BOX))
 
 
@@ -177,7 +177,7 @@ def test_a_session_keeps_its_own_copy_of_the_list(tmp_path, kind):
     if path.is_dir():
         path.rename(tmp_path / "moved")
     session = Session(tmp_path / "s", write=False)
-    after = read_list(session.particle_list)
+    after = read_list(session.source.file)
     np.testing.assert_array_equal(after.xyz_N3, before.xyz_N3)
     assert session.pool.ids == before.ids == ("t1:1", "t1:2", "t1:3", "t1:4")
 

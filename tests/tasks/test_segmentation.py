@@ -9,7 +9,7 @@ import torch
 from helpers import make_candidates
 from tomotutor.errors import TomoTutorError
 from tomotutor.models import Output
-from tomotutor.strategies import STRATEGIES, Candidates, Scores, check_per_pixel, disagreement_of
+from tomotutor.strategies import STRATEGIES, Arrays, Candidates, Scores, check_per_pixel, disagreement_of
 from tomotutor.tasks import TASKS, VOID, Confusion
 
 TASK = TASKS["segmentation"]
@@ -97,7 +97,7 @@ def test_what_is_kept_does_not_grow_with_the_images():
 )
 def test_strategies_rank_by_the_averages(name, measure, sign):
     found = TASK.scores(outputs())
-    candidates = Candidates(np.arange(N), found.__getitem__, np.random.default_rng(0))
+    candidates = Candidates(np.arange(N), Arrays(found), np.random.default_rng(0))
     np.testing.assert_allclose(STRATEGIES[name]().score(candidates), sign * found["teacher"].averages[measure], atol=1e-12)
     np.testing.assert_allclose(STRATEGIES["teacher_student"]().score(candidates), found["student"].averages["disagreement"])
 
@@ -107,7 +107,7 @@ def test_a_strategy_works_per_pixel_or_refuses_in_a_sentence(name):
     if STRATEGIES[name].per_pixel:
         check_per_pixel(name)
         found = TASK.scores(outputs())
-        candidates = Candidates(np.arange(N), found.__getitem__, np.random.default_rng(0))
+        candidates = Candidates(np.arange(N), Arrays(found), np.random.default_rng(0))
         assert np.isfinite(STRATEGIES[name]().score(candidates)).all()
     else:
         with pytest.raises(TomoTutorError, match=f"strategy {name} .*in segmentation choose teacher_student, random"):

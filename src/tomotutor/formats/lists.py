@@ -72,6 +72,8 @@ def format_of(path: Path) -> str:
     TomoTutorError
         It is none that is known.
     """
+    if not path.exists():
+        raise TomoTutorError(f"{path}: no such file")
     if path.is_dir():
         for name, files in (("copick", picks_in(path)), ("imod", models_in(path))):
             if files:
@@ -108,8 +110,6 @@ def read_list(path: Path, reading: Reading = UNTOLD) -> ParticleTable:
     TomoTutorError
         Unknown, damaged, empty, or in a frame that cannot be understood without being told more.
     """
-    if not path.exists():
-        raise TomoTutorError(f"{path}: no such file")
     kind = format_of(path)
     if reading.centre and kind != "relion":
         raise TomoTutorError(f"{path}: --centre {reading.centre} is about RELION's coordinates from the centre; {kind} has none")
