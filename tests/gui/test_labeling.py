@@ -6,11 +6,13 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit
 
-from helpers import answer_truthfully
+from helpers import FAST, answer_truthfully, two_kinds, write_mrc, write_star
 from tomotutor.gui.canvas import Rendering
 from tomotutor.gui.gallery import Gallery
 from tomotutor.gui.labeling import class_keys
 from tomotutor.session import Session
+from tomotutor.session_file import create_session
+from tomotutor.sources import Source, open_pool
 from tomotutor.views import Phase
 
 Key = Qt.Key
@@ -279,3 +281,31 @@ def test_2d_items(dock, press, tmp_path, channels):
     press(Key.Key_1)
     assert not np.array_equal(layer.data, before)
     assert not dock.page.level.isVisible()
+
+
+def test_denoised_tomograms_are_looked_at_and_not_trained_on(dock, press, tmp_path, qtbot):
+    x, _ = two_kinds(4, seed=2)
+    raw = np.random.default_rng(0).normal(0, 1, (16, 16, 64)).astype(np.float32)
+    clean = np.concatenate(list(x), axis=2)
+    for folder, volume in ((tmp_path, raw), (tmp_path / "denoised", clean)):
+        write_mrc(folder / "t.mrc", volume)
+    columns = {"rlnTomoName": ["t"] * 4} | {f"rlnCenteredCoordinate{a}Angst": [0] * 4 for a in "YZ"}
+    columns["rlnCenteredCoordinateXAngst"] = [(8 + 16 * i - 32) * 10 for i in range(4)]
+    star = write_star(tmp_path / "p.star", "particles", columns)
+    source = Source("particles", str(star), tomogram_dir=str(tmp_path), denoised_dir=str(tmp_path / "denoised"), box=16, protein="bright")
+    create_session(tmp_path / "s", source, ["ball", "slab"], settings=FAST)
+    assert dock.open(tmp_path / "s")
+    page = dock.page
+    qtbot.waitUntil(page.isVisible)
+    row = page.session.current.row
+    seen = dock._viewer.layers["particle"].data.copy()
+    np.testing.assert_array_equal(page.session.pool.read(np.array([row]))[0, 0], open_pool(source).read(np.array([row]))[0, 0])
+    press(Key.Key_D)
+    assert not page.denoised.isChecked()
+    assert not np.allclose(dock._viewer.layers["particle"].data, seen)
+    press(Key.Key_D)
+    np.testing.assert_array_equal(dock._viewer.layers["particle"].data, seen)
+
+
+def test_without_denoised_tomograms_there_is_no_such_choice(page):
+    assert not page.denoised.isVisible()
