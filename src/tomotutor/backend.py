@@ -99,17 +99,28 @@ class RoundBackend:
         seed = int(np.random.default_rng([self._recipe.seed, 0xC0, member]).integers(2**31))
         pair = self._build(seed)
         x_NC = self._pool.read(self._train_rows)
-        fit(pair, x_NC, self._train_labels, self._recipe, self._compute, seed=seed, with_student=False, report=self._report)
+        fit(
+            pair, x_NC, self._train_labels, self._recipe, self._compute, seed=seed, with_student=False,
+            tilt_range_N2=self._tilts(self._train_rows), report=self._report,
+        )  # fmt: skip
         return self._predict(pair.teacher, rows)
+
+    def _tilts(self, rows: np.ndarray) -> np.ndarray | None:
+        tilts = self._pool.tilt_range_N2
+        return tilts[rows] if len(tilts) else None
 
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Return self-supervised features (N, D) of items; learned on first use in a session from labeled and open items."""
         recipe, every = self._recipe, np.sort(np.concatenate([self._train_rows, self._open_rows]))
         steps = number_of_steps(recipe, len(every), warm=False) * (1 if recipe.epochs else 4)
-        key = {name: getattr(recipe, name) for name in ("teacher", "width", "epochs", "steps", "batch_size", "seed")}
+        key: dict[str, object] = {
+            name: getattr(recipe, name) for name in ("teacher", "stem", "width", "epochs", "steps", "batch_size", "seed")
+        }
+        key["items"] = len(self._pool)  # some may have been added since
         found = simclr.features(
             self._folder, key, lambda: self._build(recipe.seed).teacher, self._pool.read, every, len(self._pool), self._compute,
-            steps=steps, batch_size=recipe.batch_size, seed=recipe.seed, report=self._report,
+            steps=steps, batch_size=recipe.batch_size, seed=recipe.seed,
+            tilt_range_N2=self._tilts(every), report=self._report,
         )  # fmt: skip
         return found[rows]
 

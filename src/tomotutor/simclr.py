@@ -7,14 +7,14 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tomotutor.augment import augment
+from tomotutor.augment import asymmetric, augment
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file
@@ -28,15 +28,15 @@ LEARNING_RATE = 1e-3
 MIN_BATCH = 32  # items; each has two views, and the others' views are what it is told apart from
 
 
-def view(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return one random view of each item of (N, C, ...spatial).
+def view(x: Tensor, generator: torch.Generator, asymmetric_N: Sequence[bool] = ()) -> Tensor:
+    """Return one random view of each item of (N, C, ...spatial); `asymmetric_N` as in `tomotutor.augment`.
 
     In 3D: a half turn and a shift (`tomotutor.augment`, which keep missing wedge and hand), a box of a quarter to half the
     edge set to the mean, a gain, and added noise. No mirror and no free rotation: the first makes the other hand, the second
     turns the wedge. In 2D: flip and shift, a random crop of 30 to 100 % resized, gain and offset per channel.
     """
     n, ndim = len(x), x.ndim - 2
-    x = augment(x.clone(), "strong", generator)
+    x = augment(x.clone(), "strong", generator, asymmetric_N)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(n, *shape, *(1,) * ndim, generator=generator)
@@ -71,7 +71,7 @@ def nt_xent(z_ND: Tensor, temperature: float = TEMPERATURE) -> Tensor:
 
 def learn(
     net: Net, read: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, compute: Compute, *,
-    steps: int, batch_size: int, seed: int, report: Report = ignore,
+    steps: int, batch_size: int, seed: int, tilt_range_N2: np.ndarray | None = None, report: Report = ignore,
 ) -> None:  # fmt: skip
     """Train a network, in place, to recognise items through their views; labels are not used.
 
@@ -85,6 +85,8 @@ def learn(
         Items to learn from.
     compute, steps, batch_size, seed, report
         Where to run, mini-batches, items in one (two views each), seed of everything random, progress.
+    tilt_range_N2 : ndarray, optional
+        Smallest and largest tilt of each of `rows`, degrees, nan where unknown.
     """
     compute.apply_threads()
     batch_size = max(2, min(max(batch_size, MIN_BATCH), len(rows)))
@@ -99,10 +101,12 @@ def learn(
     parameters = list(itertools.chain(net.parameters(), head.parameters()))
     optimizer = torch.optim.Adam(parameters, LEARNING_RATE, weight_decay=1e-6)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(rows), bool)
     start = time.perf_counter()
     for step, index in enumerate(batches(len(rows), batch_size, steps, generator), start=1):
         x = torch.from_numpy(read(rows[index.numpy()]))
-        views = torch.cat([view(x, generator), view(x, generator)])
+        lopsided = lopsided_N[index.numpy()].tolist()
+        views = torch.cat([view(x, generator, lopsided), view(x, generator, lopsided)])
         optimizer.zero_grad(set_to_none=True)
         with compute.autocast():
             embedding = net(compute.put(views)).embedding
@@ -116,7 +120,8 @@ def learn(
 
 def features(
     folder: Path | None, key: dict[str, object], net: Callable[[], Net], read: Callable[[np.ndarray], np.ndarray], rows: np.ndarray,
-    items: int, compute: Compute, *, steps: int, batch_size: int, seed: int, report: Report = ignore,
+    items: int, compute: Compute, *, steps: int, batch_size: int, seed: int,
+    tilt_range_N2: np.ndarray | None = None, report: Report = ignore,
 ) -> np.ndarray:  # fmt: skip
     """Return features (items, D) float32 of a whole pool, from `folder` if they were learned before with the same `key`.
 
@@ -130,7 +135,7 @@ def features(
         Builds a fresh network.
     rows, items
         Rows to learn from; number of items in the pool.
-    read, compute, steps, batch_size, seed, report
+    read, compute, steps, batch_size, seed, tilt_range_N2, report
         As in `learn`.
 
     Raises
@@ -149,7 +154,7 @@ def features(
             raise TomoTutorError(f"{path}: holds {found.shape}, expected a row for each of {items} items; delete it")
         return found
     network = net()
-    learn(network, read, rows, compute, steps=steps, batch_size=batch_size, seed=seed, report=report)
+    learn(network, read, rows, compute, steps=steps, batch_size=batch_size, seed=seed, tilt_range_N2=tilt_range_N2, report=report)
     found = predict({"net": network}, read, np.arange(items), compute, report=report)["net"].embedding_ND
     if path:
         with new_file(path) as partial, partial.open("wb") as handle:
