@@ -119,8 +119,15 @@ def _cifar(**more: object) -> dict[str, Plan]:
 
 
 # transfer losses at the weights of the grid; λ = 0 is a student without a teacher
+_WEIGHTS = (1, 10, 100, 1000)
 TRANSFER_LOSSES: dict[str, dict[str, str]] = {
-    f"{form}_{weight}": {"at_form": form, "transfer_weight": str(weight)} for form in ("l2", "mean_sq") for weight in (1, 10, 100, 1000)
+    **{f"{form}_{w}": {"at_form": form, "transfer_weight": str(w)} for form in ("l2", "mean_sq") for w in _WEIGHTS},
+    **{f"{loss}_{w}": {"transfer": loss, "transfer_weight": str(w)} for loss in ("mse", "l1", "kl") for w in _WEIGHTS},
+    "twin": {"student": "twin"},
+}
+# what the disagreement is measured by; teacher_student_l2 is KL(teacher ‖ student) as in the paper
+UNCERTAINTIES: dict[str, dict[str, str]] = {
+    f"uncertainty_{kind}": {"at_form": "l2", "uncertainty": kind} for kind in ("kl_st", "js", "mse", "l1", "at")
 }
 
 DEVELOPMENT = _labeling(FAIR_SMALL, classes=(0, 14), per_class=200, imbalance=4.0)
@@ -205,8 +212,28 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "fig5-uncertainty": Experiment(
         "Fig. 5 right: what the disagreement is measured by",
-        _only("teacher_student_l2", "random", "margin", "entropy", "least_confidence"),
+        {**_only("teacher_student_l2", "random", "margin", "entropy", "least_confidence"), **UNCERTAINTIES},
         _cifar(),
         named=("teacher_student_l2", "margin", "entropy", "random"),
+    ),
+    "fig6": Experiment(
+        "Fig. 6: with and without temperature scaling of teacher and student",
+        {**_only("teacher_student_l2", "random"), "temperature_scaling": {"at_form": "l2", "calibration": "temperature"}},
+        _cifar(),
+        named=("temperature_scaling", "teacher_student_l2", "random"),
+    ),
+    "table5": Experiment(
+        "Table V: a ResNet-50 trained on what was picked for a ResNet-18",
+        STRATEGIES,
+        _cifar(),
+        named=NAMED,
+        deeper="resnet50",
+    ),
+    "table8": Experiment(
+        "Table VIII on simulated subtomograms: a 3D ResNet-34 trained on what was picked for a 3D ResNet-18",
+        STRATEGIES,
+        {"small": DEVELOPMENT, "full": FIG4_FULL},
+        named=NAMED,
+        deeper="resnet34",
     ),
 }
