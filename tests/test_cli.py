@@ -331,7 +331,9 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
 
     capsys.readouterr()
     assert main(["add", str(session), "--particles", str(folder / "more.star"), "--tomogram-dir", str(folder)]) == 0
-    assert capsys.readouterr().out == f"{session}: 17 items added, called like more/t2:17; 41 in all\n"
+    told = capsys.readouterr()
+    assert told.out == f"{session}: 17 items added, called like more/t2:17; 41 in all\n"
+    assert "warning: 1 of them are exact duplicates" in told.err
     opened = Session(session)
     assert opened.labels().items() >= labels.items()
     assert {row for row in opened._audit_kind if row < 24} == audits  # what was drawn before stays; the new ones draw their own

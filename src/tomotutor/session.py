@@ -430,7 +430,7 @@ class Session:
                 self._queue.clear()
             self._read_round()
 
-    def add_items(self, source: Source, report: Callable[[int, int], None] | None = None) -> int:
+    def add_items(self, source: Source, report: Callable[[int, int], None] | None = None) -> tuple[int, int]:
         """Add the items of another input, in the midst of labeling; they are prepared as the first ones, and every new one is read once.
 
         Parameters
@@ -442,8 +442,8 @@ class Session:
 
         Returns
         -------
-        int
-            Items added. Exact duplicates of items that are there share their labels.
+        tuple of int
+            Items added, and how many of them are exact duplicates, which share their labels with those that were there.
 
         Raises
         ------
@@ -468,7 +468,7 @@ class Session:
             self._read_round()
         self._emit(self.queue_changed)
         self._emit(self.status_changed, self.status)
-        return added
+        return added, int((twin_N != np.arange(len(twin_N)))[-added:].sum())
 
     def hold_out(self, rows: np.ndarray) -> None:
         """Set items apart as a test set, with their exact duplicates, before the first label."""

@@ -43,6 +43,13 @@ def test_a_list_without_its_tomogram_can_still_be_looked_at(make_napari_viewer, 
     np.testing.assert_allclose(points.data, (ZYX - np.array(SHAPE) / 2) * VOXEL)
 
 
+def test_of_several_tomograms_one_is_shown(make_napari_viewer, particle_set):
+    star = particle_set / "particles.star"
+    star.write_text(star.read_text().rstrip("\n") + "\nother 0 0 0 1\n")
+    layers = make_napari_viewer().open(star, plugin="tomotutor")
+    assert [(layer.features["tomogram"][0], layer.visible) for layer in layers] == [("tomo", True), ("other", False)]
+
+
 @pytest.mark.parametrize("ending", [".star", ".tbl", ".em", ".mod"])
 def test_points_are_saved_by_the_ending_and_come_back(make_napari_viewer, particle_set, ending):
     viewer = make_napari_viewer()

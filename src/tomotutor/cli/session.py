@@ -63,8 +63,10 @@ def _add(args: argparse.Namespace) -> None:
     source = read_source(args)
     session = Session(args.session)
     try:
-        count = session.add_items(source, show_reading)
+        count, duplicates = session.add_items(source, show_reading)
         print(f"{args.session}: {count} items added, called like {session.pool.ids[-1]}; {len(session.pool)} in all")
+        if duplicates:
+            print(f"warning: {duplicates} of them are exact duplicates; each set is asked once and shares its label", file=sys.stderr)
     finally:
         session.close()
 

@@ -42,7 +42,7 @@ def read_em(path: str) -> list[LayerData]:
 
 
 def read_particles(path: str) -> list[LayerData]:
-    """Return a Points layer for each tomogram of a particle list, coloured by class.
+    """Return a Points layer for each tomogram of a particle list, coloured by class; only the first is visible, as they lie on each other.
 
     Sizes come from a tomograms.star in the folder of the list or above it, or from the tomograms themselves, where they are
     found as `tomotutor new` finds them. Without either, coordinates that count from the centre stay so, in Å.
@@ -53,7 +53,7 @@ def read_particles(path: str) -> list[LayerData]:
     for name in tomograms:
         with contextlib.suppress(TomoTutorError):  # a list can be looked at without its tomograms
             tomograms[name] = measure_tomogram(name, entries.get(name), source, needed=False)[1]
-    layers = []
+    layers: list[LayerData] = []
     for name, rows in table.groups():
         part, tomogram = table.take(rows), tomograms[name]
         try:
@@ -70,7 +70,7 @@ def read_particles(path: str) -> list[LayerData]:
         if part.angles_deg_N3 is not None:
             features |= dict(zip(("rot", "tilt", "psi"), part.angles_deg_N3.T, strict=True))
         layers.append((placed.xyz_N3[:, ::-1], {
-            "name": title, "features": features, "scale": (scale,) * 3, "size": 10.0, "opacity": 0.6,
+            "name": title, "features": features, "scale": (scale,) * 3, "size": 10.0, "opacity": 0.6, "visible": not layers,
             "face_color": "class" if "class" in features else "orange",
             "metadata": {"tomotutor": {"unit": placed.unit, "origin": placed.origin, "voxel_size": placed.voxel_size_angst,
                                        "size_xyz": tomogram.size_xyz}},
