@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -107,22 +107,48 @@ def fit(
     strategy = strategy or Strategy(recipe)
     compute.prepare(pair.teacher)
     along = strategy.attach(pair.teacher, compute.put(torch.from_numpy(x_NC[:1])), seed)
-    nets: list[nn.Module] = [pair.teacher, *([pair.student] if with_student else []), *along]
+    generator = torch.Generator().manual_seed(seed)
+    task = TASKS[recipe.task]
+    x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N)
+    lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
+
+    def feed() -> Iterator[tuple[Tensor, Tensor]]:
+        for index in batches(len(x), recipe.batch_size, steps, generator):
+            yield task.augment(x[index], y[index].long(), recipe.augmentation, generator, lopsided_N[index].tolist())
+
+    nets = [pair.teacher, *([pair.student] if with_student else []), *along]
+    learn(pair, nets, feed(), steps, len(x), recipe, compute, strategy.aux_loss, report)
+
+
+def learn(
+    pair: Pair, nets: Sequence[nn.Module], feed: Iterable[tuple[Tensor, Tensor]], steps: int, items: int, recipe: Recipe,
+    compute: Compute, aux_loss: Callable[..., Tensor | float], report: Report = ignore,
+) -> None:  # fmt: skip
+    """Train networks, in place, on the `steps` mini-batches that `feed` gives; the loop of `fit`.
+
+    Parameters
+    ----------
+    pair, recipe, compute, report
+        As in `fit`.
+    nets : sequence of Module
+        All that is trained: the teacher, the student if it is to be, and what a strategy has trained along.
+    feed : iterable of (x, y)
+        Mini-batches (N, C, ...spatial) and their class numbers or masks.
+    steps, items : int
+        Mini-batches in all, and items in a pass over the data.
+    aux_loss : callable
+        `Strategy.aux_loss`.
+    """
     optimizers = []
     for net in nets:
         compute.prepare(net)
         net.train()
         optimizers.append(_optimizer(net, recipe, steps))
-    generator = torch.Generator().manual_seed(seed)
-    task = TASKS[recipe.task]
-    x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N)
-    lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
     pieces = 1
-    epochs = max(1, math.ceil(steps * recipe.batch_size / len(x)))
+    epochs = max(1, math.ceil(steps * recipe.batch_size / items))
     start = time.perf_counter()
-    for step, index in enumerate(batches(len(x), recipe.batch_size, steps, generator), start=1):
-        x_batch, y_batch = task.augment(x[index], y[index].long(), recipe.augmentation, generator, lopsided_N[index].tolist())
-        strategy_loss = partial(strategy.aux_loss, progress=(step - 1) / steps)
+    for step, (x_batch, y_batch) in enumerate(feed, start=1):
+        strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
         pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
         if not math.isfinite(loss):
             raise TrainingDivergedError(
@@ -133,7 +159,7 @@ def fit(
             optimizer.step()
             scheduler.step()
         eta_s = (time.perf_counter() - start) / step * (steps - step)
-        epoch = min(epochs, 1 + (step * recipe.batch_size - 1) // len(x))
+        epoch = min(epochs, 1 + (step * recipe.batch_size - 1) // items)
         report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
 
 

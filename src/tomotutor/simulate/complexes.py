@@ -103,7 +103,27 @@ def _bead_factor(k2: np.ndarray) -> np.ndarray:
     return np.exp(-2 * math.pi**2 * BEAD_SIGMA_ANGST**2 * k2)
 
 
+MADE_UP = "made-up-"  # made-up-7 is the seventh of as many complexes as one likes
+_GROUPS = ("C1", "C1", "C1", "C2", "C2", "C3", "C3", "C4", "C5", "C6", "C7", "C8", "D2", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
+
+
+def made_up(number: int) -> np.ndarray:
+    """Make up a complex: one to four ellipsoids, copied by a point group that is drawn too, 90 to 330 Å across."""
+    rng = np.random.default_rng([0x3AD3, number])
+    group = str(rng.choice(_GROUPS))
+    order = len(Rotation.create_group(group))
+    parts = []
+    for part in range(rng.integers(1, 5) if order < 12 else rng.integers(1, 3)):
+        radii = rng.uniform(0.12, 0.5, 3) * (1.4 if order == 1 else (8 / order) ** 0.33)
+        centre = rng.normal(0, 0.45, 3)
+        parts.append((centre, radii, int(1000 * number + part), tuple(rng.uniform(0, 180, 3))))
+    reach = max(float(np.linalg.norm(centre) + radii.max()) for centre, radii, _, _ in parts)
+    scale = float(np.exp(rng.uniform(np.log(45), np.log(165)))) / reach
+    subunit = [_ellipsoid(tuple(scale * centre), tuple(scale * radii), seed, turn) for centre, radii, seed, turn in parts]
+    return _copies(np.concatenate(subunit), group)
+
+
 def complex_points(name: str) -> list[Points]:
-    """Return the beads of an idealised complex."""
-    xyz_N3 = COMPLEXES[name]()
+    """Return the beads of an idealised complex, or of a made-up one."""
+    xyz_N3 = made_up(int(name.removeprefix(MADE_UP))) if name.startswith(MADE_UP) else COMPLEXES[name]()
     return [Points(xyz_N3, np.ones(len(xyz_N3)), _bead_factor)]

@@ -23,32 +23,34 @@ def relion_angles(matrix_N33: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(np.swapaxes(matrix_N33, -1, -2)).as_euler("ZYZ", degrees=True)
 
 
-def place(fine_NDHW: Tensor, matrix_N33: np.ndarray, xyz_voxel_N3: np.ndarray, box: int) -> Tensor:
+def place(fine_NDHW: Tensor, matrix_N33: np.ndarray, xyz_voxel_N3: np.ndarray, box: int, fine_step: float = 2.0) -> Tensor:
     """Rotate densities and move them, a point r (x, y, z from the centre) going to matrix · r + offset.
 
     Parameters
     ----------
     fine_NDHW : Tensor
-        (N, 2 box, 2 box, 2 box) densities at half the voxel size, centred on voxel `box`. Trilinear interpolation of so fine a map
+        (N, fine, fine, fine) densities, centred on voxel fine // 2. Trilinear interpolation of a map at half the voxel size
         takes little of its high frequencies, whatever the rotation.
     matrix_N33 : ndarray
-        Rotation matrices on (x, y, z).
+        Rotation matrices on (x, y, z); a factor on one of them enlarges.
     xyz_voxel_N3 : ndarray
-        Offsets, voxels.
+        Offsets, voxels of the result.
     box : int
         Even edge of the result.
+    fine_step : float
+        Voxels of the density to one of the result.
 
     Returns
     -------
     Tensor
         (N, box, box, box) [z, y, x], centred on voxel box // 2, 0 outside the density.
     """
-    fine, half = 2 * box, box // 2
-    # grid_sample looks up, for each output point, the input point: the inverse rotation. Both its grids run from −1 at the first voxel
-    # to 1 at the last
-    inverse = np.swapaxes(matrix_N33, -1, -2)
+    fine, half = fine_NDHW.shape[-1], box // 2
+    # grid_sample looks up, for each output point, the input point: the inverse transformation. Both its grids run from −1 at the first
+    # voxel to 1 at the last
+    inverse = np.linalg.inv(matrix_N33)
     corner = np.einsum("nij,nj->ni", inverse, (box - 1) / 2 - half - xyz_voxel_N3)
-    offset = 2 / (fine - 1) * (box + 2 * corner) - 1
-    theta = np.concatenate((2 * (box - 1) / (fine - 1) * inverse, offset[:, :, None]), axis=2)
+    offset = 2 / (fine - 1) * (fine // 2 + fine_step * corner) - 1
+    theta = np.concatenate((fine_step * (box - 1) / (fine - 1) * inverse, offset[:, :, None]), axis=2)
     grid = affine_grid(torch.from_numpy(theta).float().to(fine_NDHW.device), [len(theta), 1, box, box, box], align_corners=True)
     return grid_sample(fine_NDHW[:, None], grid, align_corners=True)[:, 0]

@@ -1,0 +1,81 @@
+"""What a session's networks start from: fresh weights, those that ship, or those of an earlier training.
+
+A start is a folder: teacher.safetensors and student.safetensors in float16, and start.json, the card that says what made them. A
+session keeps a copy of its start, so that it can be traced and moved.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tomotutor.errors import TomoTutorError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tomotutor.models import Pair
+
+SHIPPED = Path(__file__).parent / "weights"
+CARD = "start.json"
+PARTS = ("teacher", "student")
+
+
+def write_start(folder: Path, networks: Mapping[str, nn.Module], card: Mapping[str, Any]) -> None:
+    """Write networks and their card into a folder; weights in float16, which halves them and changes no answer that matters."""
+    import torch
+    from safetensors.torch import save_file
+
+    for name, net in networks.items():
+        tensors = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+        save_file({k: v.to(torch.float16) if v.is_floating_point() else v for k, v in tensors.items()}, folder / f"{name}.safetensors")
+    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read the card of a start.
+
+    Raises
+    ------
+    TomoTutorError
+        The folder is none, or its card is damaged.
+    """
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text())
+        return {**card, "teacher": str(card["teacher"]), "width": float(card["width"])}
+    except FileNotFoundError:
+        raise TomoTutorError(f"{folder}: found no {CARD}; expected a folder that 'tomotutor pretrain' made, or a session") from None
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise TomoTutorError(f"{path}: damaged ({problem}); expected the card of pretrained weights") from None
+
+
+def load_start(pair: Pair, folder: Path) -> None:
+    """Load a start into a pair; the last layers, which belong to other classes, stay fresh.
+
+    Raises
+    ------
+    TomoTutorError
+        A file is missing or damaged, or made for networks of another shape.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for name, net in pair.parts().items():
+        path = folder / f"{name}.safetensors"
+        try:
+            found = load_file(path)
+        except (OSError, ValueError, struct.error, SafetensorError) as problem:
+            raise TomoTutorError(f"{path}: cannot be read ({str(problem).splitlines()[0]}); expected pretrained weights") from None
+        own = net.state_dict()
+        body = {k: v.to(own[k].dtype) for k, v in found.items() if k in own and not k.startswith("fc.")}
+        wrong = next((k for k in own if not k.startswith("fc.") and (k not in body or body[k].shape != own[k].shape)), None)
+        if wrong is not None:
+            raise TomoTutorError(f"{path}: made for other networks ({wrong} does not fit); expected a {name} of this session's recipe")
+        if not all(torch.isfinite(v.float()).all() for v in body.values()):
+            raise TomoTutorError(f"{path}: holds numbers that are not finite; expected pretrained weights")
+        net.load_state_dict(body, strict=False)
