@@ -169,4 +169,6 @@ class _Cosine(torch.nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return 16 cos(embedding, weight of each class)."""
-        return 16 * torch.nn.functional.linear(torch.nn.functional.normalize(input, dim=1), torch.nn.functional.normalize(self.weight, dim=1))
+        return 16 * torch.nn.functional.linear(
+            torch.nn.functional.normalize(input, dim=1), torch.nn.functional.normalize(self.weight, dim=1)
+        )

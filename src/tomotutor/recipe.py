@@ -44,7 +44,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "augmentation": ("none", "flip", "strong"),
     "optimizer": ("sgd", "adam"),
     "schedule": ("step", "one_cycle"),
-    "precision": ("auto", "float32"),
+    "start": ("scratch", "pretrained"),
+    "precision": ("auto", "float32", "bfloat16"),
 }
 SEGMENTING = ("drn_d_22",)  # teachers that give a class to each pixel
 
@@ -74,6 +75,8 @@ class Recipe:
         Form of the attention-transfer loss.
     transfer_weight : float
         λ of L_S = cross-entropy + λ·L_trans; 0 trains the student on the labels alone.
+    start : {"scratch", "pretrained"}
+        What fresh networks are: drawn at random, or the start that the session keeps (`tomotutor.start`) with new last layers.
     init : {"warm", "scratch", "shrink_perturb"}
         Whether a round starts from the weights of the last one, from fresh ones, or from ½ of the last plus 0.1 of fresh
         ones; optimizer and schedule always restart.
@@ -88,8 +91,8 @@ class Recipe:
         "step" divides the rate by 10 after `decay_at` of the training (1 = never); "one_cycle" warms up and anneals to zero.
     augmentation : {"none", "flip", "strong"}
         See `tomotutor.augment`.
-    precision : {"auto", "float32"}
-        "auto" takes the fastest path whose gradients agree with float32; "float32" fixes precision and layout, so that
+    precision : {"auto", "float32", "bfloat16"}
+        "auto" takes the fastest path whose gradients agree with float32; the others fix precision and layout, so that
         runs with one seed can be compared.
     strategy : str
         A key of `tomotutor.strategies.STRATEGIES`.
@@ -120,6 +123,7 @@ class Recipe:
     transfer: str = "at"
     at_form: str = "mean_sq"
     transfer_weight: float = 100.0
+    start: str = "scratch"
     init: str = "warm"
     epochs: int = 0
     steps: int = 160

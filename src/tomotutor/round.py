@@ -21,6 +21,7 @@ from tomotutor.models import Net, Output, Pair, build_pair
 from tomotutor.pool import Pool
 from tomotutor.progress import Report, ignore
 from tomotutor.recipe import Recipe
+from tomotutor.start import load_start
 from tomotutor.strategies import STRATEGIES, Candidates, Scores, ask_order, check_per_pixel, disagreement_of
 from tomotutor.tasks import TASKS
 from tomotutor.train import fit, predict
@@ -56,6 +57,8 @@ class RoundView:
         All items that may still be asked, R_U among them.
     folder : Path or None
         Where features that do not depend on the round are kept; None keeps nothing.
+    start : Path or None
+        Folder of the weights that fresh networks have; None draws them at random.
     """
 
     number: int
@@ -69,6 +72,7 @@ class RoundView:
     weights: Path | None
     open_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     folder: Path | None = None
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,15 @@ class RoundResult:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def new_pair(pool: Pool, classes: int, recipe: Recipe) -> Pair:
-    """Build the recipe's pair for a pool."""
-    return build_pair(
+def new_pair(pool: Pool, classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
+    """Build the recipe's pair for a pool, fresh; with `start`, the folder of a start, its weights but for the last layers."""
+    pair = build_pair(
         recipe.teacher, ndim=pool.ndim, channels=pool.shape[0], edge=min(pool.shape[1:]), classes=classes,
         width=recipe.width or 1.0, seed=recipe.seed, stem=recipe.stem, twin=recipe.student == "twin",
     )  # fmt: skip
+    if start is not None:
+        load_start(pair, start)
+    return pair
 
 
 def load_net(net: Net, path: Path) -> None:
@@ -170,8 +177,9 @@ def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
 def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: Path) -> Compute:
     """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
     device = computing.best_device()
-    if recipe.precision == "float32":  # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
-        return Compute(device, channels_last=True, threads=threads)
+    if recipe.precision != "auto":  # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
+        narrow = recipe.precision == "bfloat16"
+        return Compute(device, recipe.precision, True, 4 if narrow and device == "cpu" else 0, threads)
     key = computing.machine_key(f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads")
 
     def measure() -> Compute:
@@ -243,12 +251,12 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     seconds = {}
     clock = time.perf_counter()
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
-    pair = new_pair(view.pool, view.classes, recipe)
+    pair = new_pair(view.pool, view.classes, recipe, view.start)
     warm = view.weights is not None and recipe.init == "warm"
     if view.weights is not None and recipe.init != "scratch":
         load_weights(pair, view.weights)
         if recipe.init == "shrink_perturb":
-            shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed)))
+            shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed), view.start))
     strategy = STRATEGIES[recipe.strategy](recipe)
     tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
     x_NC = view.pool.read(train_rows)
@@ -272,7 +280,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     clock = time.perf_counter()
 
     def build(member_seed: int) -> Pair:
-        return new_pair(view.pool, view.classes, recipe.replace(seed=member_seed))
+        return new_pair(view.pool, view.classes, recipe.replace(seed=member_seed), view.start)
 
     def previous() -> Net | None:
         if view.weights is None:

@@ -15,10 +15,13 @@ import numpy as np
 
 from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_file, new_folder
-from tomotutor.views import PoolScores
+from tomotutor.views import Look, PoolScores
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+LOOK = "start/look.npz"
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,35 @@ def write_round(session: Path, number: int, networks: Mapping[str, nn.Module], s
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
 
 
-def _load(path: Path, *keys: str) -> list[np.ndarray]:
+def _load(path: Path, *keys: str, mend: str = "run 'tomotutor round' to train anew") -> list[np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return [archive[key] for key in keys]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
-        raise TomoTutorError(f"{path}: damaged ({problem}); the labels are safe: run 'tomotutor round' to train anew") from None
+        raise TomoTutorError(f"{path}: damaged ({problem}); the labels are safe: {mend}") from None
 
 
 def read_scores(session: Path, number: int) -> RoundScores:
     """Read a round's scores."""
     names = [field.name for field in dataclasses.fields(RoundScores)]
     return RoundScores(*_load(round_folder(session, number) / "scores.npz", *names))
+
+
+def write_look(session: Path, look: Look) -> None:
+    """Keep the look at the pool before the first label."""
+    with new_file(session / LOOK) as path, path.open("wb") as handle:
+        np.savez(handle, **dataclasses.asdict(look))
+
+
+def read_look(session: Path, items: int) -> Look | None:
+    """Return the kept look, None if there is none."""
+    path = session / LOOK
+    if not path.is_file():
+        return None
+    look = Look(*_load(path, *(field.name for field in dataclasses.fields(Look)), mend="delete it"))
+    if len(look.rows) and not 0 <= look.rows.min() <= look.rows.max() < items:
+        raise TomoTutorError(f"{path}: names items that the session does not have; delete it")
+    return look
 
 
 def write_pool_scores(session: Path, number: int, scores: PoolScores) -> None:

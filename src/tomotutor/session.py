@@ -16,7 +16,7 @@ import numpy as np
 from psygnal import Signal, SignalInstance
 
 import tomotutor
-from tomotutor import audit
+from tomotutor import audit, start
 from tomotutor.errors import TomoTutorError
 from tomotutor.labels import Entry, replay
 from tomotutor.masks import Masks
@@ -24,7 +24,16 @@ from tomotutor.parts import ADDED, copy_part, join, new_part, parts_of, to_json
 from tomotutor.pool import Pool, find_twins
 from tomotutor.queue import Queue
 from tomotutor.recipe import Recipe
-from tomotutor.round_files import RoundScores, read_pool_scores, read_scores, round_folder, write_pool_scores, write_round
+from tomotutor.round_files import (
+    RoundScores,
+    read_look,
+    read_pool_scores,
+    read_scores,
+    round_folder,
+    write_look,
+    write_pool_scores,
+    write_round,
+)
 from tomotutor.session_file import SessionFile
 from tomotutor.sources import Source, open_denoised, open_pool
 from tomotutor.store import RoundRecord, SessionStore
@@ -92,6 +101,7 @@ class Session:
             self._audit_kind: dict[int, str] = {}
             self._scores: dict[int, _Score] = {}
             self._queue = Queue(self._is_open)
+            self.look = read_look(self.folder, len(self.pool))
             self._read_round()
         except BaseException:
             self._store.close()
@@ -416,6 +426,8 @@ class Session:
             return
         if recipe.seed != self.recipe.seed and self._state.active:
             raise TomoTutorError(f"{self.folder}: the seed ({self.recipe.seed}) cannot change after the first label; make a new session")
+        if recipe.start == "pretrained" and not (self.folder / start.FOLDER).is_dir():
+            raise TomoTutorError(f"{self.folder}: made to start from scratch; make a new session with --start pretrained")
         if recipe.task != self.recipe.task:
             raise TomoTutorError(f"{self.folder}: made for {self.recipe.task}; make a new session for {recipe.task}")
         if self.is_segmentation:
@@ -479,6 +491,32 @@ class Session:
             _, _, self._held_out_N = self._store.items()
             self._queue.clear()
             self._compose_queue(())
+
+    # ---- before the first label -------------------------------------------------------------------------------------
+
+    def look_around(self, report: Report | None = None) -> None:
+        """Look at the pool with the pretrained networks: groups of look-alikes, and the queue in the order of what is typical of them.
+
+        It is done once, and kept; a session that starts from scratch has nothing to look with, and is left as it is.
+        """
+        if self.recipe.start != "pretrained" or self.look or self._rounds:
+            return
+        from tomotutor.lookalikes import look_around
+        from tomotutor.progress import ignore
+        from tomotutor.round import new_pair
+
+        compute, recipe = self._compute(), self.recipe
+        net = new_pair(self.pool, len(self.classes), recipe, self._start_folder).teacher
+        look = look_around(
+            net, self.pool, self._eligible(), compute, groups=recipe.initial_size, seed=recipe.seed, report=report or ignore
+        )  # fmt: skip
+        write_look(self.folder, look)
+        with self._guard:
+            self.look = look
+            if not self._state.active:
+                self._queue.clear()
+            self._read_round()
+        self._emit(self.queue_changed)
 
     # ---- rounds -----------------------------------------------------------------------------------------------------
 
@@ -567,9 +605,17 @@ class Session:
                 train_labels=self._targets([labels[int(row)] for row in rows]),
                 labels=len(self._state.labels()), candidate_rows=candidates,
                 other_rows=np.array([*coming, *checked], dtype=np.int64),
-                weights=round_folder(self.folder, self._number) if self._number else None,
-                open_rows=open_rows, folder=self.folder,
+                weights=round_folder(self.folder, self._number) if self._goes_on() else None,
+                open_rows=open_rows, folder=self.folder, start=self._start_folder,
             )  # fmt: skip
+
+    @property
+    def _start_folder(self) -> Path | None:
+        return self.folder / start.FOLDER if self.recipe.start == "pretrained" else None
+
+    def _goes_on(self) -> bool:
+        """Whether there is a last round, of networks that began as those of the next one will."""
+        return bool(self._rounds) and self._rounds[-1].record["recipe"].get("start", "scratch") == self.recipe.start
 
     def _targets(self, labels: Sequence[str]) -> np.ndarray:
         """Return what to train on: class numbers, or masks (N, y, x)."""
@@ -603,7 +649,7 @@ class Session:
 
     def _read_round(self) -> None:
         """Take the last round's scores into use and put the queue in its order."""
-        ranked: Sequence[int] = ()
+        ranked: Sequence[int] = self.look.order.tolist() if self.look else ()
         if self._number:
             found = read_scores(self.folder, self._number)
             ranked = found.queue_rows.tolist()
@@ -723,3 +769,12 @@ def predictions_from(scores: PoolScores, label_N: np.ndarray) -> Predictions:
         np.where(labeled_N, label_N, scores.teacher_probs_NC.argmax(1)),
         np.where(labeled_N, 1.0, scores.confidence_N), scores.disagreement_N, labeled_N,
     )  # fmt: skip
+
+
+def look_around(folder: Path, report: Report | None = None) -> None:
+    """Look around in a session that was just made, see `Session.look_around`."""
+    session = Session(folder)
+    try:
+        session.look_around(report)
+    finally:
+        session.close()

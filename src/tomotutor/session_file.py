@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -20,9 +21,12 @@ from tomotutor.pool import Pool, find_twins
 from tomotutor.recipe import Recipe, preset
 from tomotutor.sources import Source, open_pool, resolve, with_statistics
 from tomotutor.sources.copies import absolute, copy_lists
+from tomotutor.start import copy_start, find_start
 from tomotutor.store import SessionStore
 
 log = logging.getLogger(__name__)
+
+Start = tuple[Path, dict[str, Any]]  # folder of the weights, and their card
 
 JUNK = "junk"
 NAME = "session.toml"
@@ -105,7 +109,8 @@ class Created:
     duplicates: int
 
 
-def _recipe(name: str, source: Source, pool: Pool, task: str, settings: dict[str, str]) -> Recipe:
+def _recipe(name: str, source: Source, pool: Pool, task: str, settings: dict[str, str], start: str) -> tuple[Recipe, Start | None]:
+    """Return the recipe of a new session, and the start that goes with it."""
     task = task or ("segmentation" if pool.truth_mask else "classification")
     if task == "segmentation" and pool.ndim != 2:
         raise TomoTutorError(f"{source.path}: segmentation works on images, and these items are volumes")
@@ -114,7 +119,21 @@ def _recipe(name: str, source: Source, pool: Pool, task: str, settings: dict[str
         from tomotutor.strategies import check_per_pixel
 
         check_per_pixel(chosen.strategy)
-    return chosen
+    if start == "scratch" or (not start and chosen.start == "scratch"):
+        return chosen.replace(start="scratch"), None
+    folder, card = find_start(start or "pretrained")
+    fits = pool.ndim == 3 and pool.shape[0] == 1 and chosen.task == "classification"
+    wanted = {"teacher": card["teacher"], "stem": card.get("stem", "auto"), "student": "shallow"}
+    own = {key: "3s2" if getattr(chosen, key) == "auto" else getattr(chosen, key) for key in wanted}
+    same = {key: "3s2" if value == "auto" else value for key, value in wanted.items()} == own
+    if not (fits and same and chosen.width in (0.0, card["width"])):
+        if not start and "start" not in settings:  # nobody asked for it: it is what the preset starts from where it can
+            return chosen.replace(start="scratch"), None
+        raise TomoTutorError(
+            f"{start or 'pretrained'}: these weights are for volumes with a class for each, and for a {card['teacher']} of width "
+            f"{card['width']:g}; choose the start scratch, or leave teacher, stem and width as they are"
+        )
+    return chosen.replace(start="pretrained", width=card["width"]), (folder, card)
 
 
 def create_session(
@@ -126,6 +145,7 @@ def create_session(
     task: str = "",
     recipe: str = "app",
     settings: dict[str, str] | None = None,
+    start: str = "",
     report: Callable[[int, int], None] | None = None,
 ) -> Created:
     """Make a session folder; every item is read once, so that broken input is found now.
@@ -146,6 +166,8 @@ def create_session(
         Name of a preset.
     settings : dict of str to str
         Settings to change in it.
+    start : str
+        "scratch", "pretrained", a folder of weights or a session; "" takes the preset's (see `tomotutor.start`).
     report : callable
         Called with items read and items in all.
 
@@ -160,7 +182,7 @@ def create_session(
     source = absolute(resolve(source))
     pool = open_pool(source)
     settings = settings or {}
-    chosen = _recipe(recipe, source, pool, task or settings.get("task", ""), settings)
+    chosen, found = _recipe(recipe, source, pool, task or settings.get("task", ""), settings, start)
     if not classes and not pool.class_names:
         raise TomoTutorError(f"{source.path}: the input does not say what its classes are; name them with --classes A,B,C")
     names = check_classes(classes or pool.class_names, junk=junk and bool(classes) and chosen.task == "classification")
@@ -171,6 +193,8 @@ def create_session(
         folder.rmdir()
     with new_folder(folder) as partial:
         copy_lists(source, partial)
+        if found:
+            copy_start(*found, partial)
         SessionFile(names, source, chosen).write(partial)
         SessionStore.create(partial, pool.ids, twin_N)
     padded = int(pool.padded_N.sum()) if len(pool.padded_N) else 0

@@ -7,6 +7,7 @@ session keeps a copy of its start, so that it can be traced and moved.
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "weights"
 CARD = "start.json"
+FOLDER = "start"  # of a session
 PARTS = ("teacher", "student")
 
 
@@ -51,6 +53,53 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise TomoTutorError(f"{folder}: found no {CARD}; expected a folder that 'tomotutor pretrain' made, or a session") from None
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise TomoTutorError(f"{path}: damaged ({problem}); expected the card of pretrained weights") from None
+
+
+def find_start(name: str) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of weights that `name` means, and their card.
+
+    Parameters
+    ----------
+    name : str
+        "pretrained" for the weights that ship; a folder that `tomotutor pretrain` made, or a file in it; or a session, whose last
+        round it then is.
+
+    Raises
+    ------
+    TomoTutorError
+        There is nothing of the kind.
+    """
+    if name == "pretrained":
+        return SHIPPED, read_card(SHIPPED)
+    path = Path(name)
+    if not path.exists():
+        raise TomoTutorError(f"{path}: no such file or folder; expected pretrained, scratch, a folder of weights or a session")
+    folder = path if path.is_dir() else path.parent
+    if not (folder / "session.toml").is_file():
+        return folder, read_card(folder)
+    rounds = sorted(path for path in (folder / "rounds").glob("[0-9]*") if path.is_dir())
+    if not rounds:
+        raise TomoTutorError(f"{folder}: this session has no trained networks yet; train it first, or choose another start")
+    try:
+        recipe = json.loads((rounds[-1] / "metrics.json").read_text())["recipe"]
+        card = {name: recipe[name] for name in ("task", "teacher", "stem", "student", "width")}
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise TomoTutorError(f"{rounds[-1]}: damaged ({problem}); expected a finished round") from None
+    if card.pop("task") != "classification" or card.pop("student") != "shallow":
+        raise TomoTutorError(f"{folder}: its networks are no pair for classification; choose another start")
+    return rounds[-1], {**card, "session": folder.resolve().name, "round": int(rounds[-1].name)}
+
+
+def copy_start(source: Path, card: Mapping[str, Any], session: Path) -> None:
+    """Copy a start into a new session's folder."""
+    folder = session / FOLDER
+    folder.mkdir()
+    for name in PARTS:
+        try:
+            shutil.copyfile(source / f"{name}.safetensors", folder / f"{name}.safetensors")
+        except FileNotFoundError:
+            raise TomoTutorError(f"{source}: found no {name}.safetensors; expected weights of teacher and student") from None
+    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
 
 
 def load_start(pair: Pair, folder: Path) -> None:

@@ -113,3 +113,30 @@ class PoolScores:
     teacher_probs_NC: np.ndarray
     confidence_N: np.ndarray
     disagreement_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class Look:
+    """The pool as the pretrained networks see it before the first label.
+
+    Attributes
+    ----------
+    rows : ndarray
+        (N,) pool rows that were looked at, ascending.
+    xy_N2 : ndarray
+        Their places on the map: the two first principal axes of the embedding.
+    group_N : ndarray
+        Group of look-alikes of each, from 0, the largest first.
+    order : ndarray
+        The rows in the order to ask: typical members of different groups first.
+    """
+
+    rows: np.ndarray
+    xy_N2: np.ndarray
+    group_N: np.ndarray
+    order: np.ndarray
+
+    def group(self, row: int) -> int | None:
+        """Return the group of a pool row, None if it was not looked at."""
+        place = int(np.searchsorted(self.rows, row))
+        return int(self.group_N[place]) if place < len(self.rows) and self.rows[place] == row else None

@@ -136,6 +136,7 @@ def play(session: Session, labels: Sequence[int], answer: Callable[[int], None],
 
     Only the last round's model is in use, so a caller measures it before asking for the next number.
     """
+    session.look_around(report)
     for number, wanted in enumerate(labels, start=1):
         if len(session.rounds) < number:
             before = len(session.labels())

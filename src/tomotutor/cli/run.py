@@ -65,7 +65,11 @@ def _set_recipe(session: Session, args: argparse.Namespace) -> None:
     from tomotutor.recipe import preset
 
     changes = {"strategy": args.strategy, "seed": args.seed, "audit_share": args.audit_share}
-    recipe = preset(args.recipe, session.pool.ndim, session.source.kind, session.recipe.task) if args.recipe else session.recipe
+    recipe = session.recipe
+    if args.recipe:
+        recipe = preset(args.recipe, session.pool.ndim, session.source.kind, session.recipe.task)
+        if recipe.start == "pretrained":  # what a session starts from is settled when it is made
+            recipe = recipe.replace(start=session.recipe.start, width=session.recipe.width)
     recipe = recipe.replace(initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None})
     session.set_recipe(recipe.with_settings(read_settings(args.set)))
 
@@ -120,11 +124,13 @@ def _run_masks(session: Session, args: argparse.Namespace, tell: Callable[[Curve
 def _demo(args: argparse.Namespace) -> None:
     from tomotutor.cli import make_parser
     from tomotutor.sample import create_sample_session, sample_data
+    from tomotutor.session import look_around
 
     folder = Path(args.dir)
     session = folder / "session"
     if not (session / "session.toml").is_file():
         create_sample_session(session, show_reading, DEMO_SETTINGS)
+        look_around(session, show_progress)
     print(f"sample session: {session}")
     if not args.headless and has_screen():
         open_window(session)

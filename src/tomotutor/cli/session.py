@@ -28,7 +28,8 @@ from tomotutor.recipe import CHOICES, PRESETS
 
 
 def _new(args: argparse.Namespace) -> None:
-    from tomotutor.session_file import create_session
+    from tomotutor.session import look_around
+    from tomotutor.session_file import SessionFile, create_session
 
     made = create_session(
         Path(args.session),
@@ -38,6 +39,7 @@ def _new(args: argparse.Namespace) -> None:
         task=args.task,
         recipe=args.recipe,
         settings=read_settings(args.set),
+        start=args.start,
         report=show_reading,
     )
     print(f"{args.session}: {made.items} items")
@@ -48,6 +50,9 @@ def _new(args: argparse.Namespace) -> None:
         print(
             f"warning: {made.duplicates} items are exact duplicates of others; each set is asked once and shares its label", file=sys.stderr
         )
+    if SessionFile.read(Path(args.session)).recipe.start == "pretrained":
+        look_around(Path(args.session), show_progress)
+        print("starts from pretrained networks: typical members of groups that look alike are asked first")
 
 
 def _relocate(args: argparse.Namespace) -> None:
@@ -271,6 +276,11 @@ def add(commands: Commands) -> None:
     )
     new.add_argument("--no-junk", action="store_true", help="add no class junk")
     new.add_argument("--recipe", choices=PRESETS, default="app", help="settings to begin with (default app)")
+    new.add_argument(
+        "--start", default="", metavar="pretrained|scratch|DIR|SESSION",
+        help="what the networks start from: weights that ship, for volumes with app the default; fresh ones; weights that pretrain made; "
+        "or the last round of another session",
+    )  # fmt: skip
     add_set_argument(new)
 
     more = add_command(commands, "add", _add, "add the items of another list, stack or folder to a session, labeled or not")

@@ -203,13 +203,13 @@ def _place_bodies(library: Library, items: list[_Item], variation: Variation, ed
     clean, others = torch.zeros(len(items), *(edge,) * 3), torch.zeros(len(items), *(edge,) * 3)
     bodies: list[tuple[Tensor, int, Tensor, np.ndarray, np.ndarray, float]] = []  # target, row, density, matrix, offset, step
     for row, item in enumerate(items):
-        rng, voxel = item.rng, item.voxel_angst
+        rng, voxel, step = item.rng, item.voxel_angst, 2 * item.voxel_angst / LADDER_ANGST[item.rung]
         own = 0.0
         if item.complex < junk:
             own = library.diameter_K[item.complex] / 2
             limit = variation.pick_error_voxel
             offset = np.clip(rng.normal(0, limit / 3, 3), -limit, limit) * rng.random()
-            bodies.append((clean, row, library.fine_KL[item.complex, item.rung], random_matrix(rng), offset, 2 * voxel / LADDER_ANGST[item.rung]))
+            bodies.append((clean, row, library.fine_KL[item.complex, item.rung], random_matrix(rng), offset, step))
         else:
             _add_false(others[row].numpy(), rng, voxel)
         here = [k for k, rung in library.fine_KL if rung == item.rung]
@@ -219,7 +219,6 @@ def _place_bodies(library: Library, items: list[_Item], variation: Variation, ed
             apart = (max(own, 60.0) + library.diameter_K[k] / 2) * rng.uniform(0.8, 1.25) / voxel
             offset = direction / np.linalg.norm(direction) * apart
             if np.abs(offset).max() < edge / 2 + library.diameter_K[k] / 2 / voxel:
-                step = 2 * voxel / LADDER_ANGST[item.rung]
                 bodies.append((others, row, rng.uniform(0.6, 1.2) * library.fine_KL[k, item.rung], random_matrix(rng), offset, step))
         if item.complex < junk and rng.random() < 0.1:
             _add_beside(others[row].numpy(), rng, voxel, own)
