@@ -138,3 +138,23 @@ def mix(queries: list[int], audits: list[int], share: int, answered: int) -> lis
         if row is None:
             return [*mixed, *other]
         mixed.append(row)
+
+
+LEAST_CHECKS = 8  # answered check items, before two models are compared on them
+ALPHA = 0.05
+
+
+def is_better(challenger_N: np.ndarray, holder_N: np.ndarray) -> bool:
+    """Whether one model is right on so many more items than the model in use that chance does not explain it.
+
+    A one-sided sign test (McNemar's exact test) over the items that just one of the two has right, at the level `ALPHA`.
+
+    Parameters
+    ----------
+    challenger_N, holder_N : ndarray of bool
+        Which of the same items each of them has right.
+    """
+    from scipy.stats import binom
+
+    wins, losses = int((challenger_N & ~holder_N).sum()), int((holder_N & ~challenger_N).sum())
+    return wins > losses and float(binom.sf(wins - 1, wins + losses, 0.5)) < ALPHA

@@ -110,11 +110,15 @@ class RoundBackend:
         return tilts[rows] if len(tilts) else None
 
     def features(self, rows: np.ndarray) -> np.ndarray:
-        """Return self-supervised features (N, D) of items; learned on first use in a session from labeled and open items."""
+        """Return features (N, D) of items that no label of this session went into; made on first use, for the whole pool.
+
+        They are the embedding of the networks that the session starts from or, where it starts from scratch, self-supervised ones,
+        learned from labeled and open items.
+        """
         recipe, every = self._recipe, np.sort(np.concatenate([self._train_rows, self._open_rows]))
-        steps = number_of_steps(recipe, len(every), warm=False) * (1 if recipe.epochs else 4)
+        steps = 0 if recipe.start == "pretrained" else number_of_steps(recipe, len(every), warm=False) * (1 if recipe.epochs else 4)
         key: dict[str, object] = {
-            name: getattr(recipe, name) for name in ("teacher", "stem", "width", "epochs", "steps", "batch_size", "seed")
+            name: getattr(recipe, name) for name in ("teacher", "stem", "width", "start", "epochs", "steps", "batch_size", "seed")
         }
         key["items"] = len(self._pool)  # some may have been added since
         found = simclr.features(

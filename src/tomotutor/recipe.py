@@ -34,6 +34,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "typiclust",
         "prob_cover",
         "cod",
+        "pair_badge",
+        "residual",
     ),
     "uncertainty": ("kl_ts", "kl_st", "js", "mse", "l1", "at"),
     "gradient_norm": ("tensors", "global", "last"),
@@ -45,6 +47,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adam"),
     "schedule": ("step", "one_cycle"),
     "start": ("scratch", "pretrained"),
+    "cold_start": ("random", "typical"),
     "precision": ("auto", "float32", "bfloat16"),
 }
 SEGMENTING = ("drn_d_22",)  # teachers that give a class to each pixel
@@ -77,6 +80,8 @@ class Recipe:
         λ of L_S = cross-entropy + λ·L_trans; 0 trains the student on the labels alone.
     start : {"scratch", "pretrained"}
         What fresh networks are: drawn at random, or the start that the session keeps (`tomotutor.start`) with new last layers.
+    cold_start : {"random", "typical"}
+        Which items are asked first of all: random ones, or typical members of the groups that look alike to a pretrained start.
     init : {"warm", "scratch", "shrink_perturb"}
         Whether a round starts from the weights of the last one, from fresh ones, or from ½ of the last plus 0.1 of fresh
         ones; optimizer and schedule always restart.
@@ -124,6 +129,7 @@ class Recipe:
     at_form: str = "mean_sq"
     transfer_weight: float = 100.0
     start: str = "scratch"
+    cold_start: str = "random"
     init: str = "warm"
     epochs: int = 0
     steps: int = 160
@@ -172,12 +178,20 @@ class Recipe:
             raise TomoTutorError(f"recipe: width is {self.width}; expected 1, 0.5, 0.25, or 0 to let the machine decide")
         if self.committee < 2:
             raise TomoTutorError(f"recipe: committee is {self.committee}; expected 2 networks at least")
+        if self.cold_start == "typical" and self.start == "scratch":
+            raise TomoTutorError("recipe: cold_start is typical, which pretrained networks tell; set it to random, or start to pretrained")
         if self.audit_share == 1 or self.audit_share < 0:
             raise TomoTutorError(f"recipe: audit_share is {self.audit_share}; expected 0 (off) or 2 and more (one item in so many)")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some settings changed."""
         return dataclasses.replace(self, **changes)
+
+    def from_scratch(self) -> Recipe:
+        """Return a copy that starts from scratch, with the training that suits it where this one has the app's for a pretrained start."""
+        plain = Recipe().to_dict()
+        back = {name: plain[name] for name, value in PRETRAINED.items() if getattr(self, name) == value}
+        return self.replace(**{**back, "start": "scratch"})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, for TOML or JSON."""
@@ -202,6 +216,9 @@ class Recipe:
                 raise TomoTutorError(f"recipe: {name} is {value!r}; expected {known[name].__name__}") from None
         return cls(**converted)
 
+
+# What the app's recipe differs in where networks start pretrained (docs/evidence.md tells how it was found)
+PRETRAINED: dict[str, Any] = {"start": "pretrained", "cold_start": "typical"}
 
 # What differs from the paper's simulated cryo-ET schedule, by kind of input. Not stated there, and ours: the batch size and
 # weight decay of Cityscapes, the weight decay of Adam. CamVid is none of the paper's data sets and takes Cityscapes' schedule.
@@ -235,7 +252,7 @@ def preset(name: str, ndim: int, kind: str = "", task: str = "classification") -
     """
     pixels: dict[str, Any] = {"task": "segmentation", "teacher": "drn_d_22", "audit_share": 0} if task == "segmentation" else {}
     if name == "app":
-        app = Recipe()
+        app = Recipe(**PRETRAINED) if ndim == 3 and not pixels else Recipe()
         if pixels:
             app = app.replace(
                 **pixels, optimizer="adam", learning_rate=5e-3, weight_decay=0.0, batch_size=8, augmentation="flip", steps=300,

@@ -305,3 +305,13 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         pair, candidates.rows[order], scored_rows, teacher.probs_NC, student.probs_NC,
         disagreement_of(teacher, student), seconds, temperatures, metrics,
     )  # fmt: skip
+
+
+def predict_from_scratch(view: RoundView, recipe: Recipe, compute: Compute, rows: np.ndarray, report: Report = ignore) -> np.ndarray:
+    """Train a teacher from scratch on a round's labels and return the classes it gives to other items: what a start is held against."""
+    pair = new_pair(view.pool, view.classes, recipe)
+    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
+    seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
+    x_NC = view.pool.read(view.train_rows)
+    fit(pair, x_NC, view.train_labels, recipe, compute, seed=seed, with_student=False, tilt_range_N2=tilts, report=report)
+    return predict({"teacher": pair.teacher}, view.pool.read, rows, compute, report=report)["teacher"].log_probs_NC.argmax(1)

@@ -69,7 +69,7 @@ class Session:
     Notes
     -----
     Signals come from the thread in which the thing happened: `labeled(ItemView)`, `queue_changed()`, `status_changed(Status)`,
-    `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`. Receivers that raise are logged, and change nothing.
+    `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`, `notice(str)`. Receivers that raise are logged, and change nothing.
     """
 
     labeled = Signal(object)
@@ -78,6 +78,7 @@ class Session:
     progressed = Signal(object)
     round_finished = Signal(object)
     failed = Signal(str)
+    notice = Signal(str)
 
     def __init__(self, folder: Path | str, *, write: bool = True, keep_core: bool = False, automatic: bool = False) -> None:
         self.folder = Path(folder)
@@ -575,9 +576,44 @@ class Session:
 
         compute, recipe = self._compute(), self.recipe
         view = self._freeze()
-        point = self._adopt(view, run_round(view, recipe, compute, tell), recipe, compute)
+        result = run_round(view, recipe, compute, tell)
+        check, better = self._check_start(view, result, recipe, compute, tell)
+        point = self._adopt(view, result, recipe, compute, check)
+        if better:
+            self.set_recipe(recipe.from_scratch())
+            right = "networks from scratch have {scratch} of {n} check items right, the pretrained ones {pretrained}".format(**check)
+            text = f"round {point.round}: {right}; from the next training on, this session starts from scratch"
+            log.warning(text)
+            self._emit(self.notice, text)
         self._emit(self.queue_changed)
         self._emit(self.round_finished, point)
+
+    def _check_start(
+        self, view: RoundView, result: RoundResult, recipe: Recipe, compute: Compute, report: Report
+    ) -> tuple[dict[str, int], bool]:
+        """Hold a pretrained start against scratch on the check items answered so far, whenever their number has doubled.
+
+        Returns
+        -------
+        dict
+            n, and how many each has right; empty where it was not time for it.
+        bool
+            Whether scratch is better.
+        """
+        with self._guard:
+            labels = self._state.labels()
+            checked = [row for row, kind in self._audit_kind.items() if kind == "check" and row in labels]
+            rows = np.intersect1d(np.array(checked, np.int64), result.scored_rows)
+            before = max((r.record["metrics"].get("start_check", {}).get("n", 0) for r in self._rounds), default=0)
+            truth_N = np.array([self.classes.index(labels[int(row)]) for row in rows])
+        if recipe.start != "pretrained" or len(rows) < max(audit.LEAST_CHECKS, 2 * before):
+            return {}, False
+        from tomotutor.round import predict_from_scratch
+
+        holder_N = result.teacher_probs_NC[np.searchsorted(result.scored_rows, rows)].argmax(1) == truth_N
+        challenger_N = predict_from_scratch(view, recipe.from_scratch(), compute, rows, report) == truth_N
+        found = {"n": len(rows), "pretrained": int(holder_N.sum()), "scratch": int(challenger_N.sum())}
+        return found, audit.is_better(challenger_N, holder_N)
 
     def _compute(self) -> Compute:
         """Choose how to compute, once a machine; the first choice of a session also settles the width."""
@@ -624,12 +660,14 @@ class Session:
         number_of = {name: i for i, name in enumerate(self.classes)}
         return np.array([number_of[name] for name in labels], dtype=np.int64)
 
-    def _adopt(self, view: RoundView, result: RoundResult, recipe: Recipe, compute: Compute) -> CurvePoint:
+    def _adopt(self, view: RoundView, result: RoundResult, recipe: Recipe, compute: Compute, start_check: dict[str, int]) -> CurvePoint:
         """Put a round on disk, then in the database, then in use."""
         import torch
 
         metrics: dict[str, Any] = {"seconds": result.seconds, "trained_on": len(view.train_rows), "candidates": len(view.candidate_rows)}
         metrics |= result.metrics
+        if start_check:
+            metrics["start_check"] = start_check
         traces = {
             "recipe": recipe.to_dict(), "compute": compute.describe(), "metrics": metrics, "temperatures": result.temperatures,
             "versions": {"tomotutor": tomotutor.__version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -649,7 +687,7 @@ class Session:
 
     def _read_round(self) -> None:
         """Take the last round's scores into use and put the queue in its order."""
-        ranked: Sequence[int] = self.look.order.tolist() if self.look else ()
+        ranked: Sequence[int] = self.look.order.tolist() if self.look and self.recipe.cold_start == "typical" else ()
         if self._number:
             found = read_scores(self.folder, self._number)
             ranked = found.queue_rows.tolist()

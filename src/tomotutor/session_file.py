@@ -114,26 +114,34 @@ def _recipe(name: str, source: Source, pool: Pool, task: str, settings: dict[str
     task = task or ("segmentation" if pool.truth_mask else "classification")
     if task == "segmentation" and pool.ndim != 2:
         raise TomoTutorError(f"{source.path}: segmentation works on images, and these items are volumes")
-    chosen = preset(name, pool.ndim, source.kind, task).with_settings({**settings, "task": task})
+    base = preset(name, pool.ndim, source.kind, task)
+    start = start or settings.get("start", "")
+    scratch = base.from_scratch().with_settings({**settings, "task": task, "start": "scratch"})
     if task == "segmentation":
         from tomotutor.strategies import check_per_pixel
 
-        check_per_pixel(chosen.strategy)
-    if start == "scratch" or (not start and chosen.start == "scratch"):
-        return chosen.replace(start="scratch"), None
+        check_per_pixel(scratch.strategy)
+    if (start or base.start) == "scratch":
+        return scratch, None
+    chosen = base.with_settings({**settings, "task": task, "start": "pretrained"})
     folder, card = find_start(start or "pretrained")
-    fits = pool.ndim == 3 and pool.shape[0] == 1 and chosen.task == "classification"
-    wanted = {"teacher": card["teacher"], "stem": card.get("stem", "auto"), "student": "shallow"}
-    own = {key: "3s2" if getattr(chosen, key) == "auto" else getattr(chosen, key) for key in wanted}
-    same = {key: "3s2" if value == "auto" else value for key, value in wanted.items()} == own
-    if not (fits and same and chosen.width in (0.0, card["width"])):
-        if not start and "start" not in settings:  # nobody asked for it: it is what the preset starts from where it can
-            return chosen.replace(start="scratch"), None
-        raise TomoTutorError(
-            f"{start or 'pretrained'}: these weights are for volumes with a class for each, and for a {card['teacher']} of width "
-            f"{card['width']:g}; choose the start scratch, or leave teacher, stem and width as they are"
-        )
-    return chosen.replace(start="pretrained", width=card["width"]), (folder, card)
+    if _fits(chosen, pool, card):
+        return chosen.replace(width=card["width"]), (folder, card)
+    if not start:  # nobody asked for it: it is what the preset starts from where it can
+        return scratch, None
+    raise TomoTutorError(
+        f"start {start}: these weights are for volumes with a class for each, and for a {card['teacher']} of width "
+        f"{card['width']:g}; choose the start scratch, or leave teacher, stem and width as they are"
+    )
+
+
+def _fits(recipe: Recipe, pool: Pool, card: dict[str, Any]) -> bool:
+    """Whether weights with this card can be loaded into the recipe's networks for a pool."""
+    stems = [value.replace("auto", "3s2") for value in (recipe.stem, card.get("stem", "auto"))]
+    return (
+        pool.ndim == 3 and pool.shape[0] == 1 and recipe.task == "classification" and recipe.student == "shallow"
+        and recipe.teacher == card["teacher"] and stems[0] == stems[1] and recipe.width in (0.0, card["width"])
+    )  # fmt: skip
 
 
 def create_session(

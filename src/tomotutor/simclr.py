@@ -132,7 +132,7 @@ def features(
     key : dict
         What they depend on.
     net : callable
-        Builds a fresh network.
+        Builds a network: a fresh one, or with `steps` 0 one that is taken as it is.
     rows, items
         Rows to learn from; number of items in the pool.
     read, compute, steps, batch_size, seed, tilt_range_N2, report
@@ -154,7 +154,8 @@ def features(
             raise TomoTutorError(f"{path}: holds {found.shape}, expected a row for each of {items} items; delete it")
         return found
     network = net()
-    learn(network, read, rows, compute, steps=steps, batch_size=batch_size, seed=seed, tilt_range_N2=tilt_range_N2, report=report)
+    if steps:
+        learn(network, read, rows, compute, steps=steps, batch_size=batch_size, seed=seed, tilt_range_N2=tilt_range_N2, report=report)
     found = predict({"net": network}, read, np.arange(items), compute, report=report)["net"].embedding_ND
     if path:
         with new_file(path) as partial, partial.open("wb") as handle:

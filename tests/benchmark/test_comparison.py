@@ -19,7 +19,7 @@ CLASSES = ["ball", "slab", "junk"]
 def a_line(method, seed, k, gain, **more):
     """The k-th round of a method: accuracy 0.6, 0.7, 0.8 and its gain, with a little of the seed's luck, which all methods share."""
     value = 0.6 + 0.1 * k + gain + 0.001 * seed + 0.0002 * ((seed * 7 + k * 3 + len(method)) % 5)
-    asked = {"recipe": "app", "init": 60, "query": 40, "rounds": 2}
+    asked = {"recipe": "app", "budgets": [60, 100, 140]}
     rng = np.random.default_rng([seed, k])
     return {
         "experiment": "tomograms", "scale": "small", "method": method, "seed": seed, "rounds": 3, "round": k + 1, "labels": 60 + 40 * k,

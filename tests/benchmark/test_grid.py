@@ -280,7 +280,7 @@ def test_sets_are_found_in_three_layouts(tmp_path):
 def test_classes_can_be_kept_for_confirmation(tmp_path):
     for name in ("train", "test"):
         np.savez(tmp_path / f"{name}.npz", x=np.zeros((40, 8, 8), np.uint8), y=np.arange(40) % 4, classes=np.array(list("dabc")))
-    plan = Plan("app", {}, init=4, query=2, rounds=2)
+    plan = Plan("app", {}, (4, 6, 8))
     experiment = Experiment("", {"random": {}}, {"small": plan})
     first, second = (open_data(experiment, dataclasses.replace(plan, classes=c), tmp_path) for c in ((0, 2), (2, 4)))
     assert (first.classes, second.classes) == (("a", "b"), ("c", "d"))
@@ -289,7 +289,7 @@ def test_classes_can_be_kept_for_confirmation(tmp_path):
     with pytest.raises(TomoTutorError, match="found 4 classes; the experiment uses numbers 4 to 5"):
         open_data(experiment, dataclasses.replace(plan, classes=(3, 5)), tmp_path)
     with pytest.raises(TomoTutorError, match="asks for 44 labels, but its pool has 40"):
-        open_data(experiment, dataclasses.replace(plan, init=40), tmp_path)
+        open_data(experiment, dataclasses.replace(plan, budgets=(40, 44)), tmp_path)
 
 
 def test_the_tomograms(data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +52,34 @@ class Cell:
     @property
     def trainings(self) -> int:
         """Number of trainings, and of lines when finished."""
-        return 1 if self.method == REFERENCE else self.plan.rounds + 1
+        return 1 if self.method == REFERENCE else len(self.plan.budgets)
+
+    @property
+    def queries(self) -> list[int]:
+        """Labels asked for after each training; after the last one as many as before it."""
+        budgets = self.plan.budgets
+        asked = [b - a for a, b in itertools.pairwise(budgets)]
+        return [*asked, asked[-1] if asked else budgets[0]]
 
     @property
     def settings(self) -> dict[str, str]:
         """What the recipe differs in from its preset."""
         own = self.experiment.reference if self.method == REFERENCE else self.experiment.methods[self.method]
-        sizes = {"initial_size": str(self.plan.init), "query_size": str(self.plan.query), "seed": str(self.seed)}
+        sizes = {"initial_size": str(self.plan.budgets[0]), "query_size": str(self.queries[0]), "seed": str(self.seed)}
         return {**self.plan.settings, **(own or {}), **sizes, **self.changes}
 
     @property
     def asked(self) -> Line:
         """What defines the cell, as its lines keep it: a finished cell is only taken for this one where it is the same."""
         plan = dataclasses.asdict(self.plan)
-        kept = {key: plan[key] for key in ("recipe", "init", "query", "rounds", "per_class", "imbalance")}
-        return {**kept, "classes": list(self.plan.classes), "settings": self.settings, "deeper": self.experiment.deeper}
+        kept = {key: plan[key] for key in ("recipe", "per_class", "imbalance")}
+        return {
+            **kept,
+            "budgets": list(self.plan.budgets),
+            "classes": list(self.plan.classes),
+            "settings": self.settings,
+            "deeper": self.experiment.deeper,
+        }
 
     def lines(self, folder: Path) -> list[Line]:
         """Return the lines on disk; an error where they were made with other settings."""
@@ -202,14 +216,18 @@ def _run(
 ) -> None:
     if any(line["data"] != data.fingerprint for line in done):
         raise TomoTutorError(f"{path}: made with other data than this; choose another --out, or move it away")
-    init = len(data.labels) if cell.method == REFERENCE else cell.plan.init
+    budgets = [len(data.labels)] if cell.method == REFERENCE else cell.plan.budgets
     truth_N = oracle.truth_of(session.pool.ids, data.labels, session.classes, data.source.path)
     test = open_pool(data.test_source.replace(mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C)))
     test_truth_N = oracle.truth_of(test.ids, data.test_labels, session.classes, data.test_source.path)
     before = {row for line in done for row in line["picked"]}
-    rounds = cell.trainings - 1
-    budgets = [init + k * cell.plan.query for k in range(rounds + 1)]
-    for number in oracle.play(session, budgets, partial(oracle.answer, session, truth_N), report):
+
+    def answer(labels: int) -> None:
+        oracle.answer(session, truth_N, labels)
+        # a round ranks for the query that follows it, and these may differ in size
+        session.set_recipe(session.recipe.replace(query_size=cell.queries[budgets.index(labels)]))
+
+    for number in oracle.play(session, budgets, answer, report):
         if number <= len(done):
             continue
         clock = time.perf_counter()

@@ -150,13 +150,12 @@ def summary(runs: Runs) -> str:
     commits = ", ".join(sorted({line["commit"] or "no checkout" for line in every}))
     dates = sorted(line["at"][:10] for line in every)
     device = f"{machine['gpu'] or machine['processor']}, {first['compute']}, torch {first['versions']['torch']}"
-    candidates = first["recipe"]["candidate_factor"] * plan["query"]
     parts = [
         f"# {first['experiment']}, {first['scale']}",
         f"`tomotutor bench {first['experiment']} --scale {first['scale']} --data DIR`; "
         f"{dates[0]} to {dates[-1]}, commit {commits}, {device}. "
         f"Pool of {first['pool']} items, test set of {first['test']}, {len(first['classes'])} classes, data {first['data']}. "
-        f"Recipe {plan['recipe']}, R_U of {candidates}. ± is the standard deviation over seeds."
+        f"Recipe {plan['recipe']}, R_U of {first['recipe']['candidate_factor']} M. ± is the standard deviation over seeds."
         + (f" {runs.unfinished} unfinished cells are left out." if runs.unfinished else ""),
     ]
     sections: list[tuple[str, Table]] = []

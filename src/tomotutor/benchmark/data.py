@@ -67,7 +67,7 @@ def open_data(experiment: Experiment, plan: Plan, folder: Path) -> Data:
     if plan.classes[1]:
         classes = classes[slice(*plan.classes)]
     chosen = choose_items([row for row in labels if row.label in classes], classes, plan.per_class, plan.imbalance)
-    needed = plan.init + plan.rounds * plan.query
+    needed = plan.budgets[-1]
     if len(chosen) < needed:
         raise TomoTutorError(f"{folder}: the experiment asks for {needed} labels, but its pool has {len(chosen)} items with a known class")
     tested = [row for row in test_labels if row.label in classes]

@@ -17,8 +17,8 @@ class Plan:
         Preset of every method.
     settings : dict of str to str
         Changes to it for every method.
-    init, query, rounds : int
-        Labels before the first training and before each further one, and the number of queries (rounds + 1 trainings).
+    budgets : tuple of int
+        Labels at each training.
     seeds : int
         The methods that are compared by a test run with the seeds 0 … seeds − 1.
     other_seeds : int
@@ -33,14 +33,17 @@ class Plan:
 
     recipe: str
     settings: dict[str, str]
-    init: int
-    query: int
-    rounds: int
+    budgets: tuple[int, ...]
     seeds: int = 3
     other_seeds: int = 3
     classes: tuple[int, int] = (0, 0)
     per_class: int = 0
     imbalance: float = 1.0
+
+
+def even(init: int, query: int, rounds: int) -> tuple[int, ...]:
+    """Return the budgets of `rounds` queries of one size after a first set."""
+    return tuple(init + k * query for k in range(rounds + 1))
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ STRATEGIES: dict[str, dict[str, str]] = {
 NAMED = ("teacher_student", "margin", "entropy", "badge")
 
 # float32 and no audit items: runs with one seed can be compared, and a fixed test set measures them
-MEASURED = {"precision": "float32", "audit_share": "0"}
+MEASURED = {"precision": "float32", "audit_share": "0", "start": "scratch"}
 PRODUCT_SMALL = {**MEASURED, "width": "0.25"}
 FAIR_SMALL = {**PRODUCT_SMALL, "init": "scratch"}
 CIFAR_SMALL = {"width": "0.5", "epochs": "50", "init": "scratch"}
@@ -107,14 +110,14 @@ def _only(*names: str) -> dict[str, dict[str, str]]:
 
 def _labeling(settings: dict[str, str], **more: object) -> Plan:
     """Return the regime of a person who labels a few hundred items: 60, 100, … 380 labels."""
-    return Plan("app", settings, init=60, query=40, rounds=8, seeds=10, **more)  # type: ignore[arg-type]
+    return Plan("app", settings, even(60, 40, 8), seeds=10, **more)  # type: ignore[arg-type]
 
 
 def _cifar(**more: object) -> dict[str, Plan]:
     """Return 10 to 40 % of CIFAR's 50,000 images, or of 10,000 at half width and a quarter of the schedule."""
     return {
-        "small": Plan("paper", CIFAR_SMALL, init=1000, query=500, rounds=6, per_class=1000, **more),  # type: ignore[arg-type]
-        "full": Plan("paper", {}, init=5000, query=2500, rounds=6, **more),  # type: ignore[arg-type]
+        "small": Plan("paper", CIFAR_SMALL, even(1000, 500, 6), per_class=1000, **more),  # type: ignore[arg-type]
+        "full": Plan("paper", {}, even(5000, 2500, 6), **more),  # type: ignore[arg-type]
     }
 
 
@@ -132,13 +135,13 @@ UNCERTAINTIES: dict[str, dict[str, str]] = {
 
 DEVELOPMENT = _labeling(FAIR_SMALL, classes=(0, 14), per_class=200, imbalance=4.0)
 # the paper's simulated set: 50 classes, 24,000 subtomograms, 7 points from 10 to 40 %
-FIG4_FULL = Plan("paper", {}, init=2400, query=1200, rounds=6)
+FIG4_FULL = Plan("paper", {}, even(2400, 1200, 6))
 
 EXPERIMENTS: dict[str, Experiment] = {
     "smoke": Experiment(
         "checks the harness on balls and slabs made on the spot; its figures mean nothing",
         _only("teacher_student", "random"),
-        {"small": Plan("app", {**FAIR_SMALL, "steps": "2", "batch_size": "8", "candidate_factor": "4"}, 12, 6, 1, 2, 1)},
+        {"small": Plan("app", {**FAIR_SMALL, "steps": "2", "batch_size": "8", "candidate_factor": "4"}, even(12, 6, 1), 2, 1)},
         named=("teacher_student", "random"),
         train="",
         reference={},
@@ -174,8 +177,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Fig. 4 bottom: real subtomograms, 5 epochs a round",
         STRATEGIES,
         {
-            "small": Plan("paper", {"width": "0.25", "epochs": "5", "batch_size": "32", "decay_at": "1"}, 108, 54, 4, per_class=108),
-            "full": Plan("paper", {"epochs": "5", "batch_size": "32", "decay_at": "1"}, 432, 216, 4),
+            "small": Plan("paper", {"width": "0.25", "epochs": "5", "batch_size": "32", "decay_at": "1"}, even(108, 54, 4), per_class=108),
+            "full": Plan("paper", {"epochs": "5", "batch_size": "32", "decay_at": "1"}, even(432, 216, 4)),
         },
         named=NAMED,
         reference={},
@@ -192,8 +195,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Fig. 1: one query on top of a third of the pool drawn at random; what was picked, and what it brings",
         STRATEGIES,
         {
-            "small": Plan("paper", CIFAR_SMALL, init=1750, query=250, rounds=1, per_class=500),
-            "full": Plan("paper", {}, init=17500, query=2500, rounds=1),
+            "small": Plan("paper", CIFAR_SMALL, even(1750, 250, 1), per_class=500),
+            "full": Plan("paper", {}, even(17500, 2500, 1)),
         },
         named=NAMED,
         probes=("picks", "gradient", "map"),

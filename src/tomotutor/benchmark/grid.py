@@ -76,9 +76,9 @@ def samples(cell: Cell, pool: int, test: int) -> tuple[int, int]:
     recipe = preset(cell.plan.recipe, 2 if "cifar" in cell.name else 3).with_settings(cell.settings)
     trained = scored = 0
     for k in range(cell.trainings):
-        labels = pool if cell.method == REFERENCE else cell.plan.init + k * cell.plan.query
+        labels = pool if cell.method == REFERENCE else cell.plan.budgets[k]
         trained += recipe.batch_size * number_of_steps(recipe, labels, warm=k > 0 and recipe.init == "warm")
-        candidates = min(recipe.candidate_factor * recipe.query_size, pool - labels)
+        candidates = min(recipe.candidate_factor * cell.queries[k], pool - labels)
         probes = cell.experiment.probes
         scored += candidates * (1 + ("gradient" in probes)) + test + labels + pool * ("pool" in probes)
     return trained, scored

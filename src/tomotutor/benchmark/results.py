@@ -82,7 +82,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
         for line in read_lines(file):
             try:
                 key, number = (line["method"], line["seed"]), line["round"]
-                budgets = f"{line['asked']['init']} + {line['asked']['query']} × {line['asked']['rounds']} labels"
+                budgets = f"{', '.join(map(str, line['asked']['budgets']))} labels"
                 kinds.add((line["experiment"], line["scale"], line["data"], budgets))
             except KeyError as problem:
                 raise TomoTutorError(f"{file}: a line has no {problem}; expected lines that tomotutor bench wrote") from None

@@ -75,7 +75,12 @@ def read_atoms(path: Path, assembly: str = "") -> list[Points]:
     if wanted != "asu":
         if wanted not in names:
             raise TomoTutorError(f"{path}: it has no assembly {wanted!r}; expected asu{''.join(f' or {n}' for n in names)}")
-        model = gemmi.make_assembly(structure.assemblies[names.index(wanted)], model, gemmi.HowToNameCopiedChain.Dup)
+        try:
+            model = gemmi.make_assembly(structure.assemblies[names.index(wanted)], model, gemmi.HowToNameCopiedChain.Dup)
+        except RuntimeError as problem:  # the file names chains that it does not hold
+            raise TomoTutorError(
+                f"{path}: its assembly {wanted} cannot be made ({problem}); take the coordinates as they are, asu"
+            ) from None
     found: dict[str, list[tuple[float, float, float, float]]] = {}
     for chain in model:
         for residue in chain:

@@ -2,7 +2,7 @@
 
 from tomotutor.errors import TomoTutorError
 from tomotutor.strategies.adversarial import SRAAL, VAAL
-from tomotutor.strategies.badge import Badge
+from tomotutor.strategies.badge import Badge, PairBadge, Residual
 from tomotutor.strategies.base import Arrays, Backend, Candidates, Scores, Strategy, ask_order, rank
 from tomotutor.strategies.cod import TemporalDiscrepancy
 from tomotutor.strategies.core_set import CoreSet
@@ -35,6 +35,8 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "typiclust": TypiClust,
     "prob_cover": ProbCover,
     "cod": TemporalDiscrepancy,
+    "pair_badge": PairBadge,
+    "residual": Residual,
 }
 
 
