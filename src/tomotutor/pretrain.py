@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import datetime
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +71,12 @@ class PretrainSettings:
             raise TomoTutorError(
                 f"steps {self.steps}, batch size {self.batch_size}: expected 1 step at least, and a batch of a multiple of {BATCH}"
             )
+        if self.width not in (1, 0.5, 0.25):
+            raise TomoTutorError(f"width {self.width:g}: expected 1, 0.5 or 0.25")
+        if not 0 < self.learning_rate < math.inf:
+            raise TomoTutorError(f"learning rate {self.learning_rate:g}: expected a number above 0")
+        if self.workers < 0 or self.seed < 0:
+            raise TomoTutorError(f"workers {self.workers}, seed {self.seed}: expected numbers from 0")
 
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):
@@ -78,16 +89,27 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
         return self._count
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        torch.set_num_threads(1)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # in a worker or not, the same sums in the same order
         items_N = np.arange(number * BATCH, (number + 1) * BATCH)
         x_NDHW, class_N = make_varied(self._library, items_N, self._seed, self._variation)
+        torch.set_num_threads(threads)
         return torch.from_numpy(x_NDHW[:, None]), torch.from_numpy(class_N)
 
 
 def _feed(loader: DataLoader[tuple[Tensor, Tensor]], batches_each: int) -> Iterator[tuple[Tensor, Tensor]]:
     fresh = iter(loader)
-    for first in fresh:
-        parts = [first, *(next(fresh) for _ in range(batches_each - 1))]
+    while True:
+        try:
+            parts = list(islice(fresh, batches_each))
+        except RuntimeError as problem:
+            if "DataLoader worker" not in str(problem):
+                raise
+            raise TomoTutorError(
+                f"pretraining: a process that simulates was ended ({str(problem).splitlines()[0].rstrip('. ')}); take fewer workers, or 0"
+            ) from None
+        if not parts:
+            return
         yield torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
 
 
@@ -98,6 +120,7 @@ def pretrain(
     variation: Variation,
     compute: Compute,
     report: Report = ignore,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a pair on complexes simulated on the fly, and write it as a start for sessions.
 
@@ -110,7 +133,9 @@ def pretrain(
     settings, variation, compute
         How long, under which conditions, and where to run.
     report : callable
-        Called after each mini-batch.
+        Called after each density, each mini-batch, and each batch of the test.
+    more : mapping, optional
+        What else the card should hold.
 
     Returns
     -------
@@ -120,11 +145,12 @@ def pretrain(
     Raises
     ------
     TomoTutorError
-        A structure cannot be read or none fits; the folder exists already.
+        A structure cannot be read or none fits; the folder exists already, or cannot be made.
     """
-    if folder.exists():
-        raise TomoTutorError(f"{folder}: exists already; choose another folder for the weights")
-    library = make_library(structures, variation, lambda done, total: report(Progress("score", done, total)))
+    start = time.perf_counter()
+    check_folder(folder)
+    library = make_library(structures, variation, lambda done, total: report(Progress("densities", done, total)))
+    complexes = [s.describe() for s in structures if s.name in library.names]  # now, while the files are those that were read
     classes = len(library.names) + 1
     pair = build_pair("resnet18", ndim=3, channels=1, edge=variation.box, classes=classes, width=settings.width, seed=settings.seed)
     recipe = Recipe(
@@ -132,8 +158,10 @@ def pretrain(
         learning_rate=settings.learning_rate, seed=settings.seed,
     )  # fmt: skip
     if settings.objective == "metric":
-        for net in pair.parts().values():
-            net.fc = _Cosine(net.fc.in_features, classes)  # type: ignore[assignment,arg-type]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            for net in pair.parts().values():
+                net.fc = _Cosine(net.fc.weight.shape[1], classes)
     batches_each = settings.batch_size // BATCH
     count = settings.steps * batches_each
     loader = DataLoader(
@@ -143,22 +171,50 @@ def pretrain(
     compute.apply_threads()
     nets = list(pair.parts().values())
     learn(pair, nets, _feed(loader, batches_each), settings.steps, count * BATCH, recipe, compute, Strategy(recipe).aux_loss, report)
+    accuracy = _test(pair, library, variation, settings, compute, report)
     card = {
         "teacher": recipe.teacher, "stem": "3s2", "width": settings.width, "box": variation.box,
-        "complexes": [s.describe() for s in structures if s.name in library.names],
+        "complexes": complexes,
         "variation": dataclasses.asdict(variation), "settings": dataclasses.asdict(settings), "compute": compute.describe(),
-        "accuracy": _test(pair, library, variation, settings, compute),
+        "accuracy": accuracy, "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "seconds": round(time.perf_counter() - start),
         "versions": {"tomotutor": tomotutor.__version__, **{name: version(name) for name in ("torch", "numpy")}},
+        **(more or {}),
     }  # fmt: skip
     with new_folder(folder) as partial:
         write_start(partial, pair.parts(), card)
     return card
 
 
-def _test(pair: Pair, library: Library, variation: Variation, settings: PretrainSettings, compute: Compute) -> dict[str, float]:
+def check_folder(folder: Path) -> None:
+    """Check now that a folder can be written when the training is over.
+
+    Raises
+    ------
+    TomoTutorError
+        It exists already, or cannot be made.
+    """
+    if folder.exists():
+        raise TomoTutorError(f"{folder}: exists already; choose another folder for the weights")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as problem:
+        raise TomoTutorError(
+            f"{folder}: cannot be written ({problem.strerror or problem}); choose another folder for the weights"
+        ) from None
+
+
+def _test(
+    pair: Pair, library: Library, variation: Variation, settings: PretrainSettings, compute: Compute, report: Report
+) -> dict[str, float]:
     """Return each network's accuracy on items that were not trained on."""
     test = _Batches(library, variation, settings.seed + 1, TEST_ITEMS // BATCH)
-    parts = [test[i] for i in range(len(test))]
+    parts, start = [], time.perf_counter()
+    for done in range(1, len(test) + 1):
+        parts.append(test[done - 1])
+        report(Progress("score", done * BATCH, TEST_ITEMS, eta_s=(time.perf_counter() - start) / done * (len(test) - done)))
     x_NC, y_N = torch.cat([x for x, _ in parts]).numpy(), torch.cat([y for _, y in parts]).numpy()
     scores = predict(pair.parts(), lambda rows: x_NC[rows], np.arange(len(y_N)), compute)
     return {name: float((s.log_probs_NC.argmax(1) == y_N).mean()) for name, s in scores.items()}

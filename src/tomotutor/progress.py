@@ -13,10 +13,10 @@ class Progress:
 
     Attributes
     ----------
-    stage : {"train", "score"}
+    stage : {"train", "score", "densities"}
         What is running.
     done, total : int
-        Mini-batches (train) or items (score).
+        Mini-batches (train), items (score) or complexes (densities, of a pretraining).
     epoch, epochs : int
         Passes over the labeled set, counted from 1; 0 while scoring.
     loss : float

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import tomotutor
-from tomotutor.cli import bench, convert, run, session, simulate
+from tomotutor.cli import bench, convert, pretrain, run, session, simulate
 from tomotutor.cli.common import tty_line
 from tomotutor.errors import CancelledError, TomoTutorError
 
@@ -20,14 +20,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tomotutor {tomotutor.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (session, convert, run, simulate, bench):
+    for module in (session, convert, run, simulate, pretrain, bench):
         module.add(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted."""
-    args = make_parser().parse_args(argv)
+    args = make_parser().parse_args(argv, argparse.Namespace(words=list(sys.argv[1:] if argv is None else argv)))
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         args.function(args)

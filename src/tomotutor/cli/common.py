@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,10 +49,12 @@ def tty_line(text: str) -> None:
 def show_progress(progress: Progress) -> None:
     """Show how far training or scoring is."""
     if progress.stage == "train":
-        what = f"training: mini-batch {progress.done} of {progress.total}, epoch {progress.epoch}, loss {progress.loss:.3f}"
+        epoch = f", epoch {progress.epoch}" if progress.epochs > 1 else ""
+        what = f"training: mini-batch {progress.done} of {progress.total}{epoch}, loss {progress.loss:.3f}"
     else:
-        what = f"scoring: {progress.done} of {progress.total}"
-    tty_line(f"{what}, {progress.eta_s:.0f} s left" if progress.done < progress.total else "")
+        what = f"{'scoring' if progress.stage == 'score' else progress.stage}: {progress.done} of {progress.total}"
+    left = f", {progress.eta_s:.0f} s left" if math.isfinite(progress.eta_s) else ""
+    tty_line(what + left if progress.done < progress.total else "")
 
 
 def show_reading(done: int, total: int) -> None:
@@ -154,6 +158,46 @@ def read_source(args: argparse.Namespace) -> Source:
         denoised_dir=args.denoised_dir,
         coordinate_pixel_size=args.coordinate_pixel_size, centre=args.centre, split=args.split, size=read_size(args.size),
     )  # fmt: skip
+
+
+def numbers(kind: type, count: int) -> Any:
+    """Return a reader of `count` numbers with commas between."""
+
+    def read(text: str) -> tuple[Any, ...]:
+        parts = tuple(kind(part) for part in text.split(","))
+        if len(parts) != count:
+            raise ValueError
+        return parts
+
+    read.__name__ = f"{count} numbers with commas between:"  # argparse says: invalid ... value: 'text'
+    return read
+
+
+def add_structures_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --structures; also let the parser take -60,60 as a value (argparse knows that of single numbers only)."""
+    parser.add_argument(
+        "--structures", nargs="+", default=[], metavar="PATH",
+        help="folders, structures (PDB, mmCIF), maps (MRC), lists (CSV: name,file[,assembly][,voxel_size]) or idealised complexes "
+        "(ribosome, proteasome, chaperonin, ferritin; default: these)",
+    )  # fmt: skip
+    parser._negative_number_matcher = re.compile(r"^-[\d.]+(,-?[\d.]+)*$")
+
+
+def read_device(name: str) -> str:
+    """Return the torch device; "auto" takes the best there is."""
+    import torch
+
+    from tomotutor.compute import best_device
+
+    if name == "auto":
+        return best_device()
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as problem:
+        raise TomoTutorError(
+            f"--device {name}: torch cannot use it ({str(problem).splitlines()[0].rstrip('.')}); expected cpu, cuda or mps"
+        ) from None
+    return name
 
 
 def read_size(text: str) -> tuple[int, ...]:

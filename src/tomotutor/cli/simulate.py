@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomotutor.cli.common import Commands, add_command, tty_line
-from tomotutor.errors import TomoTutorError
+from tomotutor.cli.common import Commands, add_command, add_structures_argument, numbers, read_device, tty_line
 
 if TYPE_CHECKING:
     from tomotutor.simulate import Imaging
-
-
-def _numbers(kind: type, count: int) -> Any:
-    """Return a reader of `count` numbers with commas between."""
-
-    def read(text: str) -> tuple[Any, ...]:
-        parts = tuple(kind(part) for part in text.split(","))
-        if len(parts) != count:
-            raise ValueError
-        return parts
-
-    read.__name__ = f"{count} numbers with commas between:"  # argparse says: invalid ... value: 'text'
-    return read
 
 
 def _show(what: str) -> Any:
@@ -39,23 +24,6 @@ def _imaging(args: argparse.Namespace) -> Imaging:
     )
 
 
-def _device(name: str) -> str:
-    """Return the torch device; "auto" takes the best there is."""
-    import torch
-
-    from tomotutor.compute import best_device
-
-    if name == "auto":
-        return best_device()
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as problem:
-        raise TomoTutorError(
-            f"--device {name}: torch cannot use it ({str(problem).splitlines()[0].rstrip('.')}); expected cpu, cuda or mps"
-        ) from None
-    return name
-
-
 def _subtomograms(args: argparse.Namespace) -> None:
     import time
 
@@ -65,7 +33,7 @@ def _subtomograms(args: argparse.Namespace) -> None:
         args.per_class, args.imbalance, args.false_picks, args.membrane, args.gold, args.box, args.resolution, args.max_shift,
         args.mode, args.seed,
     )  # fmt: skip
-    imaging, device = _imaging(args), _device(args.device)
+    imaging, device = _imaging(args), read_device(args.device)
     structures = find_structures(args.structures, args.assembly)
     start = time.perf_counter()
     classes = simulate_subtomograms(
@@ -85,7 +53,7 @@ def _tomograms(args: argparse.Namespace) -> None:
         args.shape, args.count, args.particles, args.imbalance, args.false_picks, args.membrane, args.gold, args.pick_error, args.box,
         args.resolution, args.mode, args.seed,
     )  # fmt: skip
-    imaging, device = _imaging(args), _device(args.device)
+    imaging, device = _imaging(args), read_device(args.device)
     structures = find_structures(args.structures, args.assembly)
     placed = simulate_tomograms(Path(args.out), structures, settings, imaging, device=device, report=_show("tomograms"))
     for name, picks, complexes in placed:
@@ -103,11 +71,7 @@ def _sample(args: argparse.Namespace) -> None:
 
 
 def _add_shared(parser: argparse.ArgumentParser, snr: float) -> None:
-    parser.add_argument(
-        "--structures", nargs="+", default=[], metavar="PATH",
-        help="folders, structures (PDB, mmCIF), maps (MRC), lists (CSV: name,file[,assembly][,voxel_size]) or idealised complexes "
-        "(ribosome, proteasome, chaperonin, ferritin; default: these)",
-    )  # fmt: skip
+    add_structures_argument(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="new folder to write to")
     parser.add_argument(
         "--assembly", default="", metavar="NAME", help="biological assembly of structures, or asu (default: 1 if there is one)"
@@ -118,11 +82,9 @@ def _add_shared(parser: argparse.ArgumentParser, snr: float) -> None:
     parser.add_argument(
         "--snr", type=float, default=snr, help=f"var(signal) / var(noise) in the boxes, after CTF and wedge (default {snr:g})"
     )
-    # -60,60 is a value, not an option; argparse knows that of single numbers only
-    parser._negative_number_matcher = re.compile(r"^-[\d.]+(,-?[\d.]+)*$")
-    parser.add_argument("--tilt-range", type=_numbers(float, 2), default=(-60.0, 60.0), metavar="A,B", help="degrees (default -60,60)")
+    parser.add_argument("--tilt-range", type=numbers(float, 2), default=(-60.0, 60.0), metavar="A,B", help="degrees (default -60,60)")
     parser.add_argument("--tilt-step", type=float, default=3.0, metavar="DEG", help="between tilts, with --projections (default 3)")
-    parser.add_argument("--defocus", type=_numbers(float, 2), default=(3.0, 6.0), metavar="A,B", help="µm, drawn between (default 3,6)")
+    parser.add_argument("--defocus", type=numbers(float, 2), default=(3.0, 6.0), metavar="A,B", help="µm, drawn between (default 3,6)")
     parser.add_argument("--no-ctf", action="store_true", help="no contrast transfer function")
     parser.add_argument(
         "--projections", action="store_true", help="tilt projections and weighted back-projection instead of the Fourier wedge"
@@ -153,7 +115,7 @@ def add(commands: Commands) -> None:
 
     whole = add_command(kinds, "tomograms", _tomograms, "simulate crowded tomograms with a particle list and truth", session=False)
     _add_shared(whole, 0.1)
-    whole.add_argument("--shape", type=_numbers(int, 3), default=(96, 288, 288), metavar="Z,Y,X", help="voxels (default 96,288,288)")
+    whole.add_argument("--shape", type=numbers(int, 3), default=(96, 288, 288), metavar="Z,Y,X", help="voxels (default 96,288,288)")
     whole.add_argument("--count", type=int, default=1, metavar="N", help="tomograms (default 1)")
     whole.add_argument("--particles", type=int, default=260, metavar="N", help="picks in each, false ones included (default 260)")
     whole.add_argument("--membrane", type=int, default=0, metavar="N", help="vesicles in each (default 0)")

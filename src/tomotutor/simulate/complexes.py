@@ -108,7 +108,11 @@ _GROUPS = ("C1", "C1", "C1", "C2", "C2", "C3", "C3", "C4", "C5", "C6", "C7", "C8
 
 
 def made_up(number: int) -> np.ndarray:
-    """Make up a complex: one to four ellipsoids, copied by a point group that is drawn too, 90 to 330 Å across."""
+    """Make up a complex: one to four ellipsoids, copied by a point group that is drawn too.
+
+    Its ellipsoids reach no farther than 45 to 165 Å from the centre, a limit drawn on a logarithmic scale, and seldom so far: nine in
+    ten are 75 to 285 Å across, none more than 330.
+    """
     rng = np.random.default_rng([0x3AD3, number])
     group = str(rng.choice(_GROUPS))
     order = len(Rotation.create_group(group))

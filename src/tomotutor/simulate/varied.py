@@ -20,6 +20,7 @@ from tomotutor.simulate.rotation import place, random_matrix
 log = logging.getLogger(__name__)
 
 LADDER_ANGST = (6.0, 7.5, 9.5, 12.0, 15.0)  # voxel sizes that densities are made at; those between are scaled from the nearest
+NEAR = 1.12  # a rung serves voxel sizes up to this factor away
 MARGIN = 4  # voxels of ice around the box while it is imaged, so that little of what CTF and wedge spread comes back at the other side
 SMALLEST_VOXELS = 6  # a complex of a smaller diameter is not asked for at that voxel size
 
@@ -31,7 +32,8 @@ class Variation:
     Attributes
     ----------
     voxel_size_angst, snr : tuple of float
-        Drawn on a logarithmic scale, the SNR most often at the geometric middle of its range.
+        Voxel sizes lie around those that densities are made at (`LADDER_ANGST`), each as often as any other that the complex fits; the
+        logarithm of the SNR is most often at the middle of its range.
     tilt_deg, tilt_step_deg : tuple of float
         Largest tilt to either side (the two differ by up to 6°), and the increment.
     defocus_um, amplitude_contrast : tuple of float
@@ -56,6 +58,30 @@ class Variation:
     false_picks: float = 0.1
     neighbours: int = 4
     box: int = 32
+
+    def __post_init__(self) -> None:
+        # a voxel size is at most 12 % from a rung; tilts end 3° and half a step beyond tilt_deg at most, which must stay below 90°
+        _check_range("voxel size", self.voxel_size_angst, LADDER_ANGST[0] / NEAR, LADDER_ANGST[-1] * NEAR, "Å")
+        _check_range("SNR", self.snr, 1e-4, 100)
+        _check_range("tilt", self.tilt_deg, 10, 80, "degrees")
+        _check_range("tilt step", self.tilt_step_deg, 0.1, 10, "degrees")
+        _check_range("defocus", self.defocus_um, 0.01, 50, "µm")
+        _check_range("amplitude contrast", self.amplitude_contrast, 0, 1)
+        if self.box % 2 or not 16 <= self.box <= 128:
+            raise TomoTutorError(f"box {self.box}: expected an even number of voxels between 16 and 128")
+        if not 0 <= self.pick_error_voxel <= self.box / 2:
+            raise TomoTutorError(f"pick error {self.pick_error_voxel:g}: expected between 0 and half a box, {self.box // 2} voxels")
+        if not 0 <= self.false_picks <= 0.9:
+            raise TomoTutorError(f"false picks {self.false_picks:g}: expected a share between 0 and 0.9")
+        if not 0 <= self.neighbours <= 50:
+            raise TomoTutorError(f"neighbours {self.neighbours}: expected a number between 0 and 50")
+
+
+def _check_range(what: str, bounds: tuple[float, float], least: float, most: float, unit: str = "") -> None:
+    low, high = bounds
+    if not least <= low <= high <= most:
+        limits = f"{least:.3g} and {most:.3g} {unit}".rstrip()
+        raise TomoTutorError(f"{what} {low:g},{high:g}: expected two numbers between {limits}, the smaller one first")
 
 
 @dataclass(frozen=True)
@@ -93,7 +119,9 @@ def make_library(structures: Sequence[Structure], variation: Variation, report: 
     fine: dict[tuple[int, int], Tensor] = {}
     diameters: list[float] = []
     low, high = variation.voxel_size_angst
-    ladder = [(rung, v) for rung, v in enumerate(LADDER_ANGST) if low / 1.12 <= v <= high * 1.12]
+    rungs = list(enumerate(LADDER_ANGST))
+    # a narrow range can lie between two rungs
+    ladder = [(rung, v) for rung, v in rungs if low / NEAR <= v <= high * NEAR] or [min(rungs, key=lambda r: abs(math.log(r[1] / low)))]
     for number, structure in enumerate(structures):
         found, problem = {}, ""
         for rung, voxel in ladder:
@@ -129,10 +157,6 @@ class _Item:
     rng: np.random.Generator
 
 
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(*np.log(bounds))))
-
-
 @torch.inference_mode()
 def make_varied(library: Library, items_N: np.ndarray, seed: int, variation: Variation) -> tuple[np.ndarray, np.ndarray]:
     """Make items by their numbers.
@@ -157,6 +181,20 @@ def make_varied(library: Library, items_N: np.ndarray, seed: int, variation: Var
     """
     box = variation.box
     edge = box + 2 * MARGIN
+    items = _draw(library, items_N, seed, variation)
+    signal, around, noise = _imaged(library, items, variation)
+    x = signal + around + noise
+    filters = {row: found for row, item in enumerate(items) if (found := _package_filter(item, edge)) is not None}
+    if filters:
+        rows = list(filters)
+        x[rows] = _back(torch.fft.rfftn(x[rows], dim=(1, 2, 3)) * torch.stack(list(filters.values())))
+    x = x[_inside(box)]
+    mean, deviation = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), keepdim=True)
+    return ((x - mean) / deviation).numpy(), np.array([item.complex for item in items])
+
+
+def _draw(library: Library, items_N: np.ndarray, seed: int, variation: Variation) -> list[_Item]:
+    """Draw what each item shows, and its voxel size."""
     junk = len(library.names)
     items = []
     for number in items_N.tolist():
@@ -166,35 +204,43 @@ def make_varied(library: Library, items_N: np.ndarray, seed: int, variation: Var
         rung = int(rng.choice(rungs))
         voxel = float(np.clip(LADDER_ANGST[rung] * np.exp(rng.uniform(-0.11, 0.11)), *variation.voxel_size_angst))
         items.append(_Item(k, rung, voxel, rng))
+    return items
+
+
+def _imaged(library: Library, items: list[_Item], variation: Variation) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the complexes at the centres, what lies around them, and noise of the SNR drawn, imaged; with margin, so not yet cropped."""
+    box = variation.box
+    edge = box + 2 * MARGIN
     clean, others = _place_bodies(library, items, variation, edge)
     imaged = [_optics(item, variation, edge) for item in items]
     seen, passed, colour = (torch.stack(part) for part in zip(*imaged, strict=True))
-    axes, shape = (1, 2, 3), (edge,) * 3
-    white = torch.from_numpy(np.stack([item.rng.standard_normal(shape, np.float32) for item in items]))
-
-    def back(spectrum: Tensor) -> Tensor:
-        return torch.fft.irfftn(spectrum, s=shape, dim=axes)
-
-    inside = (slice(None), *(slice(MARGIN, MARGIN + box),) * 3)
-    signal = back(torch.fft.rfftn(clean, dim=axes) * seen)
-    around = back(torch.fft.rfftn(others, dim=axes) * seen)
-    noise = back(torch.fft.rfftn(white, dim=axes) * (passed * colour))
-    power_N = signal[inside].flatten(1).var(1)
-    true = np.array([item.complex < junk for item in items])
+    axes = (1, 2, 3)
+    white = torch.from_numpy(np.stack([item.rng.standard_normal((edge,) * 3, np.float32) for item in items]))
+    signal = _back(torch.fft.rfftn(clean, dim=axes) * seen)
+    around = _back(torch.fft.rfftn(others, dim=axes) * seen)
+    noise = _back(torch.fft.rfftn(white, dim=axes) * (passed * colour))
+    power_N = signal[_inside(box)].flatten(1).var(1)
+    true = np.array([item.complex < len(library.names) for item in items])
     for row in np.flatnonzero(~true):  # as much noise as around a complex of this batch
         power_N[row] = power_N[int(items[row].rng.choice(np.flatnonzero(true)))] if true.any() else 1.0
-    snr_N = torch.tensor([math.exp(item.rng.triangular(math.log(variation.snr[0]), sum(map(math.log, variation.snr)) / 2,
-                                                       math.log(variation.snr[1]))) for item in items])  # fmt: skip
-    scale_N = (power_N / snr_N / noise[inside].flatten(1).var(1)).sqrt()
-    x = signal + around + noise * scale_N[:, None, None, None]
-    filters = [_package_filter(item, edge) for item in items]
-    filtered = np.flatnonzero([f is not None for f in filters])
-    if len(filtered):
-        chosen = torch.from_numpy(filtered)
-        x[chosen] = back(torch.fft.rfftn(x[chosen], dim=axes) * torch.stack([filters[i] for i in filtered]))  # type: ignore[arg-type]
-    x = x[inside]
-    mean, deviation = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), keepdim=True)
-    return ((x - mean) / deviation).numpy(), np.array([item.complex for item in items])
+    snr_N = torch.tensor([_draw_snr(item.rng, variation.snr) for item in items])
+    scale_N = (power_N / snr_N / noise[_inside(box)].flatten(1).var(1)).sqrt()
+    return signal, around, noise * scale_N[:, None, None, None]
+
+
+def _inside(box: int) -> tuple[slice, ...]:
+    """Return the box within its margin, of a batch."""
+    return (slice(None), *(slice(MARGIN, MARGIN + box),) * 3)
+
+
+def _back(spectrum: Tensor) -> Tensor:
+    edge = spectrum.shape[1]
+    return torch.fft.irfftn(spectrum, s=(edge,) * 3, dim=(1, 2, 3))
+
+
+def _draw_snr(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+    low, high = map(math.log, bounds)
+    return math.exp(rng.triangular(low, (low + high) / 2, high)) if low < high else bounds[0]
 
 
 def _place_bodies(library: Library, items: list[_Item], variation: Variation, edge: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,170 @@
+"""The command that pretrains a pair on simulated complexes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tomotutor.cli.common import Commands, add_command, add_structures_argument, numbers, read_device, show_progress, split_names
+from tomotutor.errors import TomoTutorError
+
+if TYPE_CHECKING:
+    from tomotutor.compute import Compute
+    from tomotutor.pretrain import PretrainSettings
+    from tomotutor.progress import Progress
+    from tomotutor.simulate import Structure
+    from tomotutor.simulate.varied import Variation
+
+LOG_EVERY_S = 30.0
+
+
+def reporter(every_s: float = LOG_EVERY_S) -> Callable[[Progress], None]:
+    """Return what shows progress: a line that changes where a person watches, else one line now and then for a log."""
+    if sys.stderr.isatty():
+        return show_progress
+    last, losses = time.perf_counter(), list[float]()
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        if progress.stage == "train":
+            losses.append(progress.loss)
+        if time.perf_counter() - last < every_s:
+            return
+        text = f"{'testing' if progress.stage == 'score' else progress.stage}: {progress.done} of {progress.total}"
+        if losses and progress.stage == "train":
+            text += f", loss {sum(losses) / len(losses):.3f}"
+        if math.isfinite(progress.eta_s):
+            text += f", {progress.eta_s / 60:.1f} min left"
+        print(text, file=sys.stderr, flush=True)
+        losses.clear()
+        last = time.perf_counter()
+
+    return report
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command as it was given, paths reduced to their names: a card travels, and tells nothing of a machine's folders."""
+
+    def bare(word: str) -> str:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        return option + equals + (Path(value).name if "/" in value or "\\" in value else value)
+
+    return shlex.join(["tomotutor", *map(bare, words)])
+
+
+def choose_structures(paths: Sequence[str], excluded: Sequence[str], made_up: int) -> list[Structure]:
+    """Return the complexes to pretrain on.
+
+    Raises
+    ------
+    TomoTutorError
+        An excluded name is none of them (mistyped, it would let in what is to be held out), or there is something wrong with a path.
+    """
+    from tomotutor.simulate import Structure, find_structures
+    from tomotutor.simulate.complexes import MADE_UP
+
+    if made_up < 0:
+        raise TomoTutorError(f"--made-up {made_up}: expected a number from 0")
+    found = find_structures(paths)
+    names = [s.name for s in found]
+    unknown = [name for name in excluded if name not in names]
+    if unknown:
+        raise TomoTutorError(f"--exclude: found no complex called {', '.join(map(repr, unknown))}; expected some of {', '.join(names)}")
+    made = [Structure(f"{MADE_UP}{i}") for i in range(made_up)]
+    twice = sorted({s.name for s in made} & set(names))
+    if twice:
+        raise TomoTutorError(f"--made-up {made_up}: a complex of the structures is called {twice[0]!r} too; rename it")
+    return [s for s in found if s.name not in excluded] + made
+
+
+def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Variation, classes: int) -> Compute:
+    from tomotutor.compute import Compute, available_threads, choose
+    from tomotutor.models import build_pair
+
+    device = read_device(args.device)
+    # workers simulate beside the training
+    threads = max(1, available_threads() - settings.workers) if device == "cpu" else available_threads()
+    if args.precision != "auto":
+        narrow = args.precision == "bfloat16"
+        return Compute(device, args.precision, True, 4 if narrow and device == "cpu" else 0, threads)
+
+    def teacher() -> Any:
+        return build_pair(
+            "resnet18", ndim=3, channels=1, edge=variation.box, classes=classes, width=settings.width, seed=settings.seed
+        ).teacher
+
+    return choose(teacher, (1, *(variation.box,) * 3), device=device, threads=threads)
+
+
+def _pretrain(args: argparse.Namespace) -> None:
+    from tomotutor.pretrain import TEST_ITEMS, PretrainSettings, check_folder, pretrain
+    from tomotutor.simulate.varied import Variation
+
+    out = Path(args.out)
+    settings = PretrainSettings(args.steps, args.batch_size, args.width, args.learning_rate, args.objective, args.workers, args.seed)
+    variation = Variation(
+        args.voxel_size, args.snr, args.tilt, args.tilt_step, args.defocus, pick_error_voxel=args.pick_error,
+        false_picks=args.false_picks, neighbours=args.neighbours, box=args.box,
+    )  # fmt: skip
+    excluded = [name.strip() for part in args.exclude for name in split_names(part)]
+    structures = choose_structures(args.structures, excluded, args.made_up)
+    check_folder(out)
+    compute = _compute(args, settings, variation, len(structures) + 1)
+    print(f"{len(structures)} complexes, {settings.steps} mini-batches of {settings.batch_size} on {compute.describe()}", flush=True)
+    more = {"excluded": excluded, "command": command_line(args.words)}
+    card = pretrain(out, structures, settings, variation, compute, reporter(), more)
+    size = sum(path.stat().st_size for path in out.glob("*.safetensors")) / 1e6
+    accuracy = card["accuracy"]
+    print(f"{out}: teacher.safetensors and student.safetensors ({size:.1f} MB), start.json; {card['seconds']} s")
+    print(f"accuracy on {TEST_ITEMS} unseen items: teacher {accuracy['teacher']:.3f}, student {accuracy['student']:.3f}")
+    print(f"next: tomotutor new SESSION ... --start {shlex.quote(str(out))}")
+
+
+def _range(parser: argparse._ActionsContainer, name: str, default: tuple[float, float], text: str) -> None:
+    shown = ",".join(f"{value:g}" for value in default)
+    parser.add_argument(name, type=numbers(float, 2), default=default, metavar="A,B", help=f"{text} (default {shown})")
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "train a pair on simulated complexes under varied conditions, as a start for sessions"
+    parser = add_command(commands, "pretrain", _pretrain, text, session=False)
+    add_structures_argument(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="new folder for the weights")
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="NAME[,NAME...]", help="complexes to leave out; may be given several times"
+    )
+    parser.add_argument("--made-up", type=int, default=0, metavar="N", help="so many made-up complexes more (default 0)")
+    training = parser.add_argument_group("training")
+    training.add_argument("--steps", type=int, default=3000, metavar="N", help="mini-batches (default 3000)")
+    training.add_argument("--batch-size", type=int, default=64, metavar="N", help="fresh items in each, a multiple of 32 (default 64)")
+    training.add_argument(
+        "--width", type=float, choices=(1.0, 0.5, 0.25), default=0.25, metavar="1|0.5|0.25",
+        help="of the networks; sessions that start from them have it too (default 0.25)",
+    )  # fmt: skip
+    training.add_argument("--learning-rate", type=float, default=0.1, metavar="X", help="highest of the one-cycle schedule (default 0.1)")
+    training.add_argument(
+        "--objective", choices=("classes", "metric"), default="classes", help="cross-entropy of the classes, or of cosines to their centres"
+    )
+    training.add_argument("--workers", type=int, default=1, metavar="N", help="processes that simulate beside the training (default 1)")
+    training.add_argument("--seed", type=int, default=0, metavar="K", help="of items and weights (default 0)")
+    training.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to train (default auto)")
+    training.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto measures and checks what is fastest here"
+    )
+    varied = parser.add_argument_group("what items are drawn from")
+    _range(varied, "--voxel-size", (6.0, 16.0), "voxel sizes in Å")
+    _range(varied, "--snr", (0.02, 0.5), "var(signal) / var(noise) in the box, after CTF and wedge")
+    _range(varied, "--tilt", (40.0, 70.0), "largest tilt to either side, degrees")
+    _range(varied, "--tilt-step", (1.0, 5.0), "between tilts, degrees")
+    _range(varied, "--defocus", (1.5, 8.0), "underfocus in µm")
+    varied.add_argument("--pick-error", type=float, default=3.0, metavar="V", help="largest along each axis, voxels (default 3)")
+    varied.add_argument("--false-picks", type=float, default=0.1, metavar="S", help="share that shows no complex (default 0.1)")
+    varied.add_argument("--neighbours", type=int, default=4, metavar="N", help="most complexes around one (default 4)")
+    varied.add_argument("--box", type=int, default=32, metavar="N", help="edge, voxels, even (default 32)")
