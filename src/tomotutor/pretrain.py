@@ -99,17 +99,7 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
 
 def _feed(loader: DataLoader[tuple[Tensor, Tensor]], batches_each: int) -> Iterator[tuple[Tensor, Tensor]]:
     fresh = iter(loader)
-    while True:
-        try:
-            parts = list(islice(fresh, batches_each))
-        except RuntimeError as problem:
-            if "DataLoader worker" not in str(problem):
-                raise
-            raise TomoTutorError(
-                f"pretraining: a process that simulates was ended ({str(problem).splitlines()[0].rstrip('. ')}); take fewer workers, or 0"
-            ) from None
-        if not parts:
-            return
+    while parts := list(islice(fresh, batches_each)):
         yield torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
 
 
@@ -170,7 +160,14 @@ def pretrain(
     )  # fmt: skip
     compute.apply_threads()
     nets = list(pair.parts().values())
-    learn(pair, nets, _feed(loader, batches_each), settings.steps, count * BATCH, recipe, compute, Strategy(recipe).aux_loss, report)
+    try:
+        learn(pair, nets, _feed(loader, batches_each), settings.steps, count * BATCH, recipe, compute, Strategy(recipe).aux_loss, report)
+    except RuntimeError as problem:
+        if "DataLoader worker" not in str(problem):
+            raise
+        raise TomoTutorError(
+            f"pretraining: a process that simulates was ended ({str(problem).splitlines()[0].rstrip('. ')}); take fewer workers, or 0"
+        ) from None
     accuracy = _test(pair, library, variation, settings, compute, report)
     card = {
         "teacher": recipe.teacher, "stem": "3s2", "width": settings.width, "box": variation.box,
