@@ -10,7 +10,9 @@ from tomotutor.pool import Cut, Pool
 from tomotutor.session import Session
 from tomotutor.strategies import Arrays, Candidates, Scores
 
-FAST = {"steps": "4", "batch_size": "8", "width": "0.25", "precision": "float32", "initial_size": "8", "query_size": "6"}
+FAST = {
+    "steps": "4", "batch_size": "8", "width": "0.25", "precision": "float32", "initial_size": "8", "query_size": "6", "start": "scratch",
+}  # fmt: skip
 
 
 def two_kinds(n: int = 60, edge: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

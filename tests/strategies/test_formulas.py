@@ -8,7 +8,7 @@ import torch
 
 from helpers import make_candidates, on_embeddings
 from tomotutor.recipe import Recipe
-from tomotutor.strategies import STRATEGIES, disagreement
+from tomotutor.strategies import STRATEGIES, Scores, disagreement
 from tomotutor.strategies.adversarial import uncertainty
 from tomotutor.strategies.loss_prediction import ranking_loss
 from tomotutor.strategies.low_budget import typicality
@@ -195,6 +195,31 @@ def test_badge_scores_by_the_norm_of_the_gradient(candidates):
         vector = [(p[c] - (c == best)) * float(d) for c in range(5) for d in h]
         expected.append(math.sqrt(sum(v * v for v in vector)))
     np.testing.assert_allclose(STRATEGIES["badge"]().score(candidates), expected, rtol=1e-6)
+
+
+def test_our_gradients_are_of_the_mean_answer_and_of_the_difference(candidates):
+    teacher, student, h = candidates.teacher.probs_NC, candidates.student.probs_NC, candidates.teacher.embedding_ND
+    pair, residual = [], []
+    for p, q, x in zip(teacher, student, h, strict=True):
+        mean = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        best = max(range(5), key=lambda c: mean[c])
+        pair.append(math.sqrt(sum(((mean[c] - (c == best)) * float(d)) ** 2 for c in range(5) for d in x)))
+        residual.append(math.sqrt(sum(((a - b) * float(d)) ** 2 for a, b in zip(p, q, strict=True) for d in x)))
+    np.testing.assert_allclose(STRATEGIES["pair_badge"]().score(candidates), pair, rtol=1e-6)
+    np.testing.assert_allclose(STRATEGIES["residual"]().score(candidates), residual, rtol=1e-6)
+
+
+def test_residual_asks_for_one_of_each_disagreement_and_nothing_of_agreement():
+    """Three bundles of embeddings: in two of them the networks disagree, each about other classes."""
+    rng = np.random.default_rng(1)
+    x = np.repeat(np.eye(3), 20, axis=0) + rng.normal(0, 0.01, (60, 3))
+    teacher = np.repeat([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]], 20, axis=0)
+    student = np.repeat([[0.1, 0.85, 0.05], [0.05, 0.1, 0.85], [0.05, 0.05, 0.9]], 20, axis=0)
+    candidates = on_embeddings(x, probs_NC=teacher)
+    candidates.backend.scores["student"] = Scores(np.log(student), x.astype(np.float32))
+    strategy = STRATEGIES["residual"]()
+    picked = strategy.select(strategy.score(candidates), 2, candidates)
+    assert sorted(candidates.rows[picked] // 20) == [0, 1]
 
 
 def test_core_set_is_greedy_k_centre():
