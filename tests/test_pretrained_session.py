@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helpers import FAST, answer_truthfully, two_kinds, write_weights
+from helpers import FAST, answer_truthfully, two_kinds
 from tomotutor.audit import is_better
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError
@@ -17,18 +17,28 @@ from tomotutor.recipe import PRETRAINED, Recipe
 from tomotutor.session import Session
 from tomotutor.session_file import create_session
 from tomotutor.sources import Source
-from tomotutor.start import load_start
+from tomotutor.start import load_start, write_start
 from tomotutor.strategies.geometry import unit
 from tomotutor.train import predict
 
 SETTINGS = {key: value for key, value in FAST.items() if key != "start"}
 
 
+def write_weights(folder):
+    """Weights of a pair that has learned nothing."""
+    folder.mkdir()
+    pair = build_pair("resnet18", ndim=3, channels=1, edge=16, classes=3, width=0.25, seed=0)
+    write_start(folder, pair.parts(), {"teacher": "resnet18", "stem": "3s2", "width": 0.25})
+    return folder
+
+
 def make_session(tmp_path, array_file, name="s", **settings):
     weights = tmp_path / "weights"
     if not weights.exists():
         write_weights(weights)
-    create_session(tmp_path / name, Source("array", str(array_file)), ["ball", "slab"], settings={**SETTINGS, **settings}, start=str(weights))
+    create_session(
+        tmp_path / name, Source("array", str(array_file)), ["ball", "slab"], settings={**SETTINGS, **settings}, start=str(weights)
+    )
     return Session(tmp_path / name)
 
 
@@ -100,7 +110,9 @@ def test_the_next_session_of_a_lab_starts_from_the_last_one(tmp_path, array_file
     answer_truthfully(session, 10)
     session.run_round()
     session.close()
-    create_session(tmp_path / "next", Source("array", str(array_file)), ["disc", "rod", "ring"], settings=SETTINGS, start=str(tmp_path / "s"))
+    create_session(
+        tmp_path / "next", Source("array", str(array_file)), ["disc", "rod", "ring"], settings=SETTINGS, start=str(tmp_path / "s")
+    )
     kept = load_file(tmp_path / "next" / "start" / "student.safetensors")
     trained = load_file(tmp_path / "s" / "rounds" / "0001" / "student.safetensors")
     assert all(torch.equal(kept[name], trained[name]) for name in trained)

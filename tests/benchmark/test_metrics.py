@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tomotutor.benchmark.metrics import (
+from tomotutor.benchmark.metrics import (, auroc
     aubc,
     classification,
     labels_to_target,
@@ -79,3 +79,12 @@ def test_area_and_labels_to_target():
     assert labels_to_target(labels, values, 0.2) == 60
     assert labels_to_target(labels, values, 0.95) is None
     assert labels_to_target(labels, np.array([0.5, 0.9, 0.6]), 0.8) == pytest.approx(90)  # the first time counts
+
+
+def test_auroc_is_the_share_of_pairs_in_the_right_order():
+    score = np.array([0.1, 0.4, 0.4, 0.8, 0.9, 0.3])
+    positive = np.array([False, True, False, True, False, False])
+    pairs = [(p, n) for p in score[positive] for n in score[~positive]]
+    assert auroc(score, positive) == pytest.approx(sum((p > n) + 0.5 * (p == n) for p, n in pairs) / len(pairs))
+    assert auroc(score, np.zeros(6, bool)) is None
+    assert auroc(score, np.ones(6, bool)) is None

@@ -118,6 +118,22 @@ def picks_table(runs: Runs) -> Table:
     return table
 
 
+def errors_table(runs: Runs) -> Table:
+    """Return how well disagreement and entropy tell the teacher's errors among the candidates, at the first and the last budget."""
+    budgets = (0, -1)
+    table = [["method", *(f"{name}, {runs.labels_B[b]} labels" for name in ("disagreement", "entropy") for b in budgets)]]
+    for method, seeds in runs.lines.items():
+        row = [method]
+        for name in ("disagreement", "entropy"):
+            for b in budgets:
+                found = [lines[b].get("errors", {}).get(name) for lines in seeds.values()]
+                known = [value for value in found if value is not None]
+                row.append(_spread(known) if known else "–")
+        if set(row[1:]) != {"–"}:
+            table.append(row)
+    return table
+
+
 def deeper_table(runs: Runs) -> Table:
     """Return the accuracy of a deeper network trained on the final labels."""
     table = [["method", "seeds", "network", "its accuracy", "the teacher's"]]
@@ -172,6 +188,7 @@ def summary(runs: Runs) -> str:
             ("Gap: accuracy on the labeled items minus accuracy on the test set", curve_table(runs, gap)),
             (f"Accuracy by class after {runs.labels_B[-1]} labels", class_table(runs)),
             ("Picks", picks_table(runs)),
+            ("The teacher's errors among the candidates: area under the ROC of what is to tell them", errors_table(runs)),
             ("A deeper network on the final labels", deeper_table(runs)),
             ("Wall time of a round", time_table(runs)),
         ]

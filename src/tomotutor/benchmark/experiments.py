@@ -201,6 +201,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         train="tomograms",
         test="tomograms_test",
         reference={"strategy": "random", "steps": "480"},
+        probes=("pool", "errors"),
     ),
     "start-heldout": Experiment(
         "ten complexes that the shipped weights have never seen, SNR 0.05",
@@ -209,6 +210,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         named=("pair_badge", "random", "scratch_random"),
         train="heldout/train",
         test="heldout/test",
+        probes=("errors",),
     ),
     "start-noise": _outside("SNR 0.01, the weights know 0.02 to 0.5", "noise"),
     "start-coarse": _outside("voxels of 20 Å, the weights know 6 to 16", "coarse"),

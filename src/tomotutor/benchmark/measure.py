@@ -19,6 +19,7 @@ from tomotutor.round import compute_for, load_pair, new_pair
 from tomotutor.round_files import read_scores, round_folder
 from tomotutor.session import Session
 from tomotutor.strategies import Scores
+from tomotutor.strategies.uncertainty import entropy
 from tomotutor.train import fit, predict
 
 MAP_ITEMS = 500  # candidates on the map beside the picks
@@ -92,6 +93,17 @@ def pick_accuracy(session: Session, truth_N: np.ndarray, left: int, report: Repo
     return {"pick_accuracy": float((predicted == truth_N[picks]).mean())}
 
 
+def error_ranking(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
+    """How well disagreement and entropy tell the candidates that the teacher has wrong from those it has right (area under the ROC)."""
+    scores = read_scores(session.folder, session.rounds[-1].number)
+    rows = np.sort(scores.queue_rows)
+    at = np.searchsorted(scores.rows, rows)
+    probs_NC = scores.teacher_probs_NC[at].astype(np.float64)
+    wrong_N = probs_NC.argmax(1) != truth_N[rows]
+    ranked = {"disagreement": scores.disagreement_N[at], "entropy": entropy(probs_NC)}
+    return {"errors": {"wrong": int(wrong_N.sum()), **{name: metrics.auroc(score_N, wrong_N) for name, score_N in ranked.items()}}}
+
+
 def gradient_hits(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
     """Picks among the M candidates with the largest gradient of the loss under their true label (Table III), in the last layer."""
     if not left:
@@ -129,6 +141,7 @@ def _plane(embedding_ND: np.ndarray) -> tuple[str, np.ndarray]:
 PROBES: dict[str, Callable[[Session, np.ndarray, int, Report | None], dict[str, Any]]] = {
     "pool": pool_accuracy,
     "picks": pick_accuracy,
+    "errors": error_ranking,
     "gradient": gradient_hits,
     "map": picks_map,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from tomotutor.calibration import expected_calibration_error
 
@@ -70,6 +71,16 @@ def top_hits(norm_N: np.ndarray, picked_N: np.ndarray) -> dict[str, float]:
     hits, chance = int(picked_N[top].sum()), m * m / n
     variance = chance * (1 - m / n) * (n - m) / (n - 1) if n > 1 else 0.0
     return {"picks": m, "candidates": n, "hits": hits, "chance": chance, "z": (hits - chance) / variance**0.5 if variance else 0.0}
+
+
+def auroc(score_N: np.ndarray, positive_N: np.ndarray) -> float | None:
+    """Return the chance that a positive has a higher score than a negative, ties counting half; None where one of them is missing."""
+    positives = int(positive_N.sum())
+    negatives = len(positive_N) - positives
+    if not positives or not negatives:
+        return None
+    rank_N = rankdata(score_N)
+    return float((rank_N[positive_N].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def aubc(labels_B: np.ndarray, values_B: np.ndarray) -> float:
