@@ -203,7 +203,8 @@ def test_the_command(tmp_path, capsys, monkeypatch):
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, capsys, words, message):
     (tmp_path / "file").write_text("")
     words = [word.format(here=tmp_path) for word in words]
-    assert main(["pretrain", "--out", str(tmp_path / "weights"), *words]) == 1
+    short = ["--steps", "1", "--batch-size", "32", "--workers", "0", "--box", "16", "--precision", "float32"]
+    assert main(["pretrain", "--out", str(tmp_path / "weights"), *short, *words]) == 1
     shown = capsys.readouterr().err.strip().splitlines()[-1]
     assert shown.startswith("tomotutor: ")
     assert message in shown
