@@ -192,7 +192,6 @@ def test_the_command_says_it_in_a_sentence(tmp_path, array_file, weights, capsys
     assert not any("Traceback" in line for line in shown)
 
 
-@pytest.mark.xfail(reason="weights are copied into the session before anything reads them", strict=True)
 @pytest.mark.parametrize("part", PARTS)
 def test_broken_weights_leave_no_session(tmp_path, array_file, weights, part):
     cut_short(weights / f"{part}.safetensors")

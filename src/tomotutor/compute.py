@@ -7,6 +7,7 @@ So each candidate's gradients are compared with float32's before it is used.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -22,9 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tomotutor.errors import TomoTutorError
+
 log = logging.getLogger(__name__)
 
 GRADIENT_TOLERANCE = 0.05  # relative L2 error of any parameter's gradient against float32
+GARBAGE = 0.9  # rounding to bfloat16 costs up to half of this on a batch of noise; a broken kernel gives 1 and more, or inf
 CPU_WIDTH = 0.25
 
 
@@ -231,6 +235,28 @@ def choose(
             if seconds < best_seconds:
                 best, best_seconds = path, seconds
     return best
+
+
+def checked(path: Compute, build: Callable[[], nn.Module], shape: tuple[int, ...], batch: int = 8) -> Compute:
+    """Return a path that somebody insists on, unless its gradients are no gradients of this network: more than `GARBAGE` off float32.
+
+    Raises
+    ------
+    TomoTutorError
+        They are.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        x = torch.randn(batch, *shape)
+        torch.manual_seed(1)
+        net = build()
+        other = copy.deepcopy(net)
+        error = gradient_error(gradients(other, x, path), gradients(net, x, Compute(path.device, "float32", False, 0, path.threads)))
+    if not error < GARBAGE:
+        raise TomoTutorError(
+            f"precision {path.precision}: on this machine its gradients are {100 * error:.0f} % off float32; choose float32 or auto"
+        )
+    return path
 
 
 def machine_key(model: str) -> str:

@@ -177,12 +177,15 @@ def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
 def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: Path) -> Compute:
     """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
     device = computing.best_device()
-    if recipe.precision != "auto":  # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
-        narrow = recipe.precision == "bfloat16"
-        return Compute(device, recipe.precision, True, 4 if narrow and device == "cpu" else 0, threads)
-    key = computing.machine_key(f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads")
+    # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
+    if recipe.precision == "float32":
+        return Compute(device, channels_last=True, threads=threads)
+    key = computing.machine_key(f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads {recipe.precision}")
 
     def measure() -> Compute:
+        if recipe.precision == "bfloat16":
+            path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
+            return computing.checked(path, lambda: new_pair(pool, classes, recipe).teacher, pool.shape)
         return computing.choose(lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads)
 
     return computing.remembered(memory, key, measure)

@@ -42,14 +42,15 @@ def round_folder(session: Path, number: int) -> Path:
 
 def write_round(session: Path, number: int, networks: Mapping[str, nn.Module], scores: RoundScores, metrics: dict[str, Any]) -> None:
     """Write a round's folder; a leftover of a crash, never recorded in the database, is replaced."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = round_folder(session, number)
     if folder.exists():
         shutil.rmtree(folder)
     with new_folder(folder) as partial:
         for name, net in networks.items():
-            save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, partial / f"{name}.safetensors")
+            tensors = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+            (partial / f"{name}.safetensors").write_bytes(save(tensors))  # save_file would let nobody else read it
         np.savez(partial / "scores.npz", **dataclasses.asdict(scores))
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
 

@@ -21,7 +21,7 @@ from tomotutor.pool import Pool, find_twins
 from tomotutor.recipe import Recipe, preset
 from tomotutor.sources import Source, open_pool, resolve, with_statistics
 from tomotutor.sources.copies import absolute, copy_lists
-from tomotutor.start import copy_start, find_start
+from tomotutor.start import SHIPPED, copy_start, find_start, load_start
 from tomotutor.store import SessionStore
 
 log = logging.getLogger(__name__)
@@ -144,6 +144,15 @@ def _fits(recipe: Recipe, pool: Pool, card: dict[str, Any]) -> bool:
     )  # fmt: skip
 
 
+def _read_through(folder: Path, recipe: Recipe, pool: Pool) -> None:
+    """Load weights once, so that a session is not made with broken ones."""
+    from tomotutor.models import build_pair
+
+    edge = min(pool.shape[1:])
+    pair = build_pair(recipe.teacher, ndim=3, channels=1, edge=edge, classes=2, width=recipe.width, seed=0, stem=recipe.stem)
+    load_start(pair, folder)
+
+
 def create_session(
     folder: Path,
     source: Source,
@@ -193,6 +202,8 @@ def create_session(
     chosen, found = _recipe(recipe, source, pool, task or settings.get("task", ""), settings, start)
     if not classes and not pool.class_names:
         raise TomoTutorError(f"{source.path}: the input does not say what its classes are; name them with --classes A,B,C")
+    if found and found[0] != SHIPPED:
+        _read_through(found[0], chosen, pool)
     names = check_classes(classes or pool.class_names, junk=junk and bool(classes) and chosen.task == "classification")
     source = with_statistics(source, pool)
     pool = open_pool(source)

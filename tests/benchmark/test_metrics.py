@@ -3,8 +3,9 @@ import pytest
 import torch
 from scipy import stats
 
-from tomotutor.benchmark.metrics import (, auroc
+from tomotutor.benchmark.metrics import (
     aubc,
+    auroc,
     classification,
     labels_to_target,
     last_layer_gradient_norm,
