@@ -6,6 +6,7 @@ import torch
 
 from tomotutor import compute as computing
 from tomotutor.compute import Compute, choose, gradient_error, gradients, remembered
+from tomotutor.errors import TomoTutorError
 from tomotutor.models import build_pair
 
 SHAPE = (1, 16, 16, 16)
@@ -106,3 +107,12 @@ def test_threads_are_those_of_the_machine_or_fewer_where_asked(monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
         assert computing.available_threads() == expected
         assert computing.available_threads(keep_one=True) == max(1, expected - 1)
+
+
+def test_a_precision_that_is_insisted_on_is_refused_where_its_gradients_are_garbage(monkeypatch):
+    path = Compute("cpu", "bfloat16", True, 4, 1)
+    monkeypatch.setattr(computing, "gradients", lambda net, x, p: [g.sign() if p == path else g for g in gradients(net, x, p)])
+    with pytest.raises(TomoTutorError, match=r"precision bfloat16: on this machine its gradients are \d+ % off float32; choose float32"):
+        computing.checked(path, teacher, SHAPE)
+    monkeypatch.setattr(computing, "gradients", lambda net, x, p: [g * (1.3 if p == path else 1) for g in gradients(net, x, p)])
+    assert computing.checked(path, teacher, SHAPE) == path  # rounding, not garbage
