@@ -87,7 +87,9 @@ class Recipe:
         ones; optimizer and schedule always restart.
     epochs, steps : int
         Length of a training: passes over the labeled set, or (if `epochs` is 0) a fixed number of mini-batches.
-        A warm round of a step-counted recipe takes half of `steps`.
+        A warm round of a step-counted recipe takes half as many.
+    passes : int
+        A step-counted training takes more mini-batches than `steps` where these would be fewer passes over the labeled set.
     batch_size : int
         Items in a mini-batch.
     optimizer, learning_rate, momentum, weight_decay
@@ -133,6 +135,7 @@ class Recipe:
     init: str = "warm"
     epochs: int = 0
     steps: int = 160
+    passes: int = 0
     batch_size: int = 16
     optimizer: str = "sgd"
     learning_rate: float = 0.05
@@ -218,7 +221,10 @@ class Recipe:
 
 
 # What the app's recipe differs in where networks start pretrained (docs/evidence.md tells how it was found)
-PRETRAINED: dict[str, Any] = {"start": "pretrained", "cold_start": "typical"}
+PRETRAINED: dict[str, Any] = {
+    "start": "pretrained", "cold_start": "typical", "init": "scratch", "steps": 100, "passes": 8, "learning_rate": 0.01,
+    "strategy": "pair_badge", "initial_size": 20, "query_size": 20, "candidate_factor": 50,
+}  # fmt: skip
 
 # What differs from the paper's simulated cryo-ET schedule, by kind of input. Not stated there, and ours: the batch size and
 # weight decay of Cityscapes, the weight decay of Adam. CamVid is none of the paper's data sets and takes Cityscapes' schedule.

@@ -27,10 +27,11 @@ AuxLoss = Callable[[Output, Tensor], Tensor | float]  # (teacher's output, its l
 
 
 def number_of_steps(recipe: Recipe, items: int, *, warm: bool) -> int:
-    """Return the mini-batches of one training: whole epochs, or the recipe's fixed number (half of it when warm)."""
+    """Return the mini-batches of one training: whole epochs, or the recipe's number of steps or passes (half of it when warm)."""
     if recipe.epochs:
         return max(1, math.ceil(recipe.epochs * items / recipe.batch_size))
-    return max(1, recipe.steps // 2) if warm else recipe.steps
+    steps = max(recipe.steps, math.ceil(recipe.passes * items / recipe.batch_size))
+    return max(1, steps // 2) if warm else steps
 
 
 def batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
