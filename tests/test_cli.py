@@ -14,6 +14,7 @@ from gemmi import cif
 from helpers import FAST, two_kinds, write_mrc, write_star
 from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES
+from tomotutor.sample import create_sample_session
 from tomotutor.session import Session
 
 SET = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
@@ -307,11 +308,15 @@ def test_help_needs_no_heavy_import():
     assert done.stdout.endswith("[]\n")
 
 
-def test_demo_without_a_screen(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tomotutor.cli.run.DEMO_SETTINGS", FAST)
+def test_demo_without_a_screen(tmp_path, capsys):
+    # the demo's own session, but for the length of a training
+    create_sample_session(tmp_path / "demo" / "session", settings={"steps": "4", "passes": "0"})
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0
     assert (tmp_path / "demo" / "relion" / "particles_ribosome.star").is_file()
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()
+    session = Session(tmp_path / "demo" / "session", write=False)
+    assert session.recipe.start == "pretrained"
+    assert session.look is not None
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0  # a second time goes on from the first
 
 

@@ -47,17 +47,20 @@ def test_the_student_learns_from_the_teachers_maps():
 
 
 def test_golden_losses():
-    """Losses of the first mini-batches at a fixed seed: a refactor computes the same. Remake with make golden."""
+    """Losses of the first mini-batches at a fixed seed: a refactor computes the same. Remake with make golden.
+
+    Processors round float32 differently, which each step multiplies: with AVX2 and AVX-512 the fifth loss differs by 1 %, so there are four.
+    """
     golden = json.loads((Path(__file__).parent / "golden" / "losses.json").read_text())
     for name, expected in golden.items():
-        assert golden_losses(name) == pytest.approx(expected, rel=2e-3), name
+        assert golden_losses(name) == pytest.approx(expected, rel=2e-3, abs=2e-4), name
 
 
 def golden_losses(name):
     losses = []
     recipe = FAST.replace(at_form=name.split()[0], augmentation=name.split()[1], schedule=name.split()[2])
     fit(pair(), X, Y, recipe, CPU, seed=1, report=lambda p: losses.append(p.loss))
-    return losses
+    return losses[:4]
 
 
 def test_training_learns_and_predict_matches_a_float64_softmax():

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     Outcome = tuple[Sequence[CurvePoint], list[Path]]
 
-DEMO_SETTINGS: dict[str, str] = {"initial_size": "30", "query_size": "20"}
-
-
 def _run(args: argparse.Namespace) -> None:
     from tomotutor.benchmark.report import table
     from tomotutor.session import Session
@@ -129,7 +126,7 @@ def _demo(args: argparse.Namespace) -> None:
     folder = Path(args.dir)
     session = folder / "session"
     if not (session / "session.toml").is_file():
-        create_sample_session(session, show_reading, DEMO_SETTINGS)
+        create_sample_session(session, show_reading)
         look_around(session, show_progress)
     print(f"sample session: {session}")
     if not args.headless and has_screen():
@@ -137,7 +134,7 @@ def _demo(args: argparse.Namespace) -> None:
         return
     print("no screen: a simulated annotator answers" if not args.headless else "a simulated annotator answers")
     commands = [
-        ["run", str(session), "--oracle", str(sample_data() / "truth.csv"), "--init", "30", "--query", "20", "--rounds", "4"],
+        ["run", str(session), "--oracle", str(sample_data() / "truth.csv"), "--init", "20", "--query", "20", "--rounds", "3"],
         ["export", str(session), "--format", "relion", "--out", str(folder / "relion"), "--per-class"],
     ]
     commands[0] += ["--out", str(folder / "report")]
