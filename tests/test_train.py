@@ -49,7 +49,7 @@ def test_the_student_learns_from_the_teachers_maps():
 def test_golden_losses():
     """Losses of the first mini-batches at a fixed seed: a refactor computes the same. Remake with make golden.
 
-    Processors round float32 differently, which each step multiplies: with AVX2 and AVX-512 the fifth loss differs by 1 %, so there are four.
+    Processors round float32 differently, which each step multiplies: between AVX2 and AVX-512 the fifth loss differs by 1 %.
     """
     golden = json.loads((Path(__file__).parent / "golden" / "losses.json").read_text())
     for name, expected in golden.items():
