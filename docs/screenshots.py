@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 from tomotutor.gui.app import make_window
 from tomotutor.gui.start import NewSessionDialog
 from tomotutor.sample import CLASSES, create_sample_session, sample_data
+from tomotutor.session import look_around
 from tomotutor.views import Phase
 
 IMAGES = Path(__file__).parent / "images"
@@ -33,6 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "sample-session"
         create_sample_session(folder, settings={"initial_size": "30", "query_size": "20"})
+        look_around(folder)
         viewer, dock = make_window(folder)
         window = viewer.window._qt_window
         window.resize(1400, 900)
@@ -52,6 +54,7 @@ def main() -> None:
             spin(0.5)
 
         spin(1)
+        viewer.screenshot(str(IMAGES / "lookalikes.png"), canvas_only=False, flash=False)
         label(30)  # the first training starts by itself
         wait()
         label(20)

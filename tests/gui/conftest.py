@@ -4,7 +4,12 @@ from qtpy.QtTest import QTest
 
 from helpers import FAST
 from tomotutor.gui.dock import TomoTutorDock
+from tomotutor.models import build_pair
 from tomotutor.sample import create_sample_session
+from tomotutor.session import look_around
+from tomotutor.session_file import create_session
+from tomotutor.sources import Source
+from tomotutor.start import write_start
 
 
 @pytest.fixture
@@ -28,6 +33,26 @@ def dock(make_napari_viewer, qtbot):
 def page(dock, session_folder, qtbot):
     """A small session of volumes, open in the dock."""
     assert dock.open(session_folder)
+    qtbot.waitUntil(lambda: dock.page.isVisible())
+    return dock.page
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Weights of a small pair that has learned nothing, in a folder as `tomotutor pretrain` would leave it."""
+    folder = tmp_path_factory.mktemp("weights")
+    pair = build_pair("resnet18", ndim=3, channels=1, edge=16, classes=3, width=0.25, seed=0)
+    write_start(folder, pair.parts(), {"teacher": "resnet18", "stem": "3s2", "width": 0.25})
+    return folder
+
+
+@pytest.fixture
+def looked_page(dock, tmp_path, array_file, weights, qtbot):
+    """A session that starts from weights and has looked around in its pool, open in the dock."""
+    folder = tmp_path / "looked"
+    create_session(folder, Source("array", str(array_file)), ["ball", "slab"], settings=FAST, start=str(weights))
+    look_around(folder)
+    assert dock.open(folder)
     qtbot.waitUntil(lambda: dock.page.isVisible())
     return dock.page
 

@@ -5,8 +5,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from helpers import FAST, answer_truthfully
+from tomotutor.errors import TomoTutorError
 from tomotutor.gui import start as start_module
-from tomotutor.gui.start import KINDS, NewSessionDialog
+from tomotutor.gui.start import KINDS, STARTS, NewSessionDialog
 from tomotutor.session import Session
 from tomotutor.sources import SOURCES
 
@@ -99,6 +100,86 @@ def test_the_dialog_can_be_shown(dock, qtbot):
         "/a/tomograms",
         2.5,
     )
+
+
+def test_the_dialog_asks_what_networks_start_from(dock, qtbot, weights):
+    dialog = NewSessionDialog(dock)
+    qtbot.addWidget(dialog)
+    dialog.kind.value = "MRC stack"
+    pretrained, scratch, chosen = STARTS
+    assert (dialog.start.value, dialog.answer["start"]) == (pretrained, "")
+    assert not dialog.weights.enabled
+    dialog.start.value = scratch
+    assert dialog.answer["start"] == "scratch"
+    assert not dialog.weights.enabled
+    dialog.start.value = chosen
+    assert dialog.weights.enabled
+    dialog.weights.value = weights
+    assert dialog.answer["start"] == str(weights)
+
+
+@pytest.mark.parametrize("change", [("kind", "folder of 2D images"), ("recipe", "paper"), ("task", "a mask for each image")])
+def test_where_networks_can_only_start_from_scratch(dock, qtbot, weights, change):
+    dialog = NewSessionDialog(dock)
+    qtbot.addWidget(dialog)
+    dialog.kind.value = "NumPy array"
+    dialog.start.value, dialog.weights.value = "weights or session…", weights
+    widget = getattr(dialog, change[0])
+    before, widget.value = widget.value, change[1]
+    assert (dialog.start.enabled, dialog.weights.enabled) == (False, False)
+    assert (dialog.start.value, dialog.answer["start"]) == ("from scratch", "scratch")
+    widget.value = before
+    assert (dialog.start.enabled, dialog.weights.enabled) == (True, True)
+    assert dialog.answer["start"] == str(weights)  # the choice made before is back
+    dialog.task.value = "a mask for each image"
+    dialog.kind.value = "MRC stack"  # volumes have no masks, whatever the disabled box says
+    assert dialog.start.enabled
+
+
+def make_from(dock, qtbot, monkeypatch, array_file, weights, folder):
+    """Make a session in the dialog; return what the start page said meanwhile, and where its bar stood."""
+
+    def fill_and_accept(dialog):
+        dialog.kind.value, dialog.path.value, dialog.classes.value = "NumPy array", array_file, "ball, slab"
+        dialog.start.value, dialog.weights.value = "weights or session…", weights
+        dialog.folder.value = folder
+        return dialog.DialogCode.Accepted
+
+    monkeypatch.setattr(NewSessionDialog, "exec", fill_and_accept)
+    said = []
+    monkeypatch.setattr(dock.start, "say", said.append)
+    told = []
+    dock.start.bar.valueChanged.connect(lambda value: told.append((value, dock.start.bar.maximum())))
+    dock.start.new_session()
+    qtbot.waitUntil(lambda: dock.page is not None or dock.start.buttons["New session…"].isEnabled(), timeout=60000)
+    return said, told
+
+
+def test_a_new_session_looks_around(dock, qtbot, monkeypatch, array_file, weights, tmp_path):
+    said, told = make_from(dock, qtbot, monkeypatch, array_file, weights, tmp_path / "s")
+    assert "looking at every item …" in said
+    assert said.index("reading every item once …") < said.index("looking at every item …")
+    assert told.count((60, 60)) == 2  # all of them read, and all of them looked at
+    assert dock.page.session.recipe.start == "pretrained"
+    assert dock.page.session.look is not None
+    assert dock.page.message.text() == ""
+
+
+def test_a_session_opens_though_the_look_failed(dock, qtbot, monkeypatch, array_file, weights, tmp_path):
+    def fail(folder, report):
+        raise TomoTutorError("no memory for that")
+
+    monkeypatch.setattr(start_module, "look_around", fail)
+    make_from(dock, qtbot, monkeypatch, array_file, weights, tmp_path / "s")
+    assert dock.page.message.text() == "no memory for that"
+    assert dock.page.session.look is None
+
+
+def test_a_wrong_start_is_said_and_nothing_is_made(dock, qtbot, monkeypatch, array_file, tmp_path):
+    said, _ = make_from(dock, qtbot, monkeypatch, array_file, tmp_path, tmp_path / "s")
+    assert "found no start.json" in said[-1]
+    assert dock.page is None
+    assert not (tmp_path / "s").exists()
 
 
 def test_closing_the_window_while_training_ends_cleanly_and_resumes(make_napari_viewer, session_folder, qtbot):

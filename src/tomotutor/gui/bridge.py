@@ -19,8 +19,9 @@ class SessionBridge(QObject):
     progressed = Signal(object)
     round_finished = Signal(object)
     failed = Signal(str)
+    notice = Signal(str)
 
-    NAMES = ("queue_changed", "status_changed", "progressed", "round_finished", "failed")
+    NAMES = ("queue_changed", "status_changed", "progressed", "round_finished", "failed", "notice")
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
@@ -40,14 +41,14 @@ class Task(QObject):
 
     done = Signal(object)
     failed = Signal(str)
-    progressed = Signal(int, int)
+    progressed = Signal(str, int, int)
 
-    def __init__(self, parent: QObject, function: Callable[[Callable[[int, int], None]], Any]) -> None:
+    def __init__(self, parent: QObject, function: Callable[[Callable[[str, int, int], None]], Any]) -> None:
         super().__init__(parent)
         self._function = function
 
     def start(self) -> None:
-        """Start; `function` is given a callable to report done and total with."""
+        """Start; `function` is given a callable to report with: what it does, done and total."""
         threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:

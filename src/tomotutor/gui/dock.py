@@ -40,8 +40,8 @@ class TomoTutorDock(QWidget):
         application.installEventFilter(self)
         application.aboutToQuit.connect(self.leave)
 
-    def open(self, folder: Path | str) -> bool:
-        """Open a session; what is wrong is said on the start page. Rounds start by themselves from here on."""
+    def open(self, folder: Path | str, note: str = "") -> bool:
+        """Open a session and say `note`; what is wrong is said on the start page. Rounds start by themselves from here on."""
         self.leave()
         try:
             session = Session(folder, keep_core=True, automatic=True)
@@ -50,6 +50,7 @@ class TomoTutorDock(QWidget):
             return False
         self.start.say("")
         self.page = LabelingPage(session, self._viewer)
+        self.page.say(note)
         self.page.left.connect(self.leave)
         self._area.setWidget(self.page)
         self._stack.setCurrentWidget(self._area)

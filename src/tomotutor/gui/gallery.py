@@ -11,9 +11,11 @@ from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from tomotutor.gui.orthoslices import to_image
-from tomotutor.views import ItemView
+from tomotutor.views import ItemView, Look
 
 _KEPT = 500  # pictures in memory
+_BY_GROUP = "typical members of groups that look alike come first; click to see one now"
+_BY_DISAGREEMENT = "next in the queue, most wanted first, with their disagreement; click to see one now"
 
 
 class Gallery(QWidget):
@@ -33,8 +35,9 @@ class Gallery(QWidget):
         self._picture = picture
         self._images: OrderedDict[int, QImage] = OrderedDict()
         self._items: list[ItemView] = []
+        self._look: Look | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip("next in the queue, most wanted first, with their disagreement; click to see one now")
+        self.setToolTip(_BY_DISAGREEMENT)
 
     def sizeHint(self) -> QSize:  # noqa: D102
         return QSize(self.COUNT * (self.SIZE + 3), self.SIZE + 16)
@@ -44,9 +47,23 @@ class Gallery(QWidget):
         """Items shown."""
         return self._items
 
-    def set_items(self, items: Sequence[ItemView]) -> None:
-        """Show items, in this order."""
-        self._items = list(items)
+    @property
+    def captions(self) -> list[str]:
+        """What stands below each picture."""
+        return [self._caption(item) for item in self._items]
+
+    def _caption(self, item: ItemView) -> str:
+        if item.is_audit:
+            return "audit"
+        if self._look is not None:
+            group = self._look.group(item.row)
+            return "" if group is None else f"group {group + 1}"
+        return "" if item.disagreement is None else f"{item.disagreement:.2f}"
+
+    def set_items(self, items: Sequence[ItemView], look: Look | None = None) -> None:
+        """Show items, in this order, with their groups of a look at the pool or else their disagreement."""
+        self._items, self._look = list(items), look
+        self.setToolTip(_BY_DISAGREEMENT if look is None else _BY_GROUP)
         for item in self._items:
             if item.row not in self._images:
                 self._images[item.row] = to_image(self._picture(item.row))
@@ -69,10 +86,9 @@ class Gallery(QWidget):
         font.setPixelSize(11)
         painter.setFont(font)
         painter.setPen(QColor(170, 170, 170))
-        for position, item in enumerate(self._items):
+        for position, (item, text) in enumerate(zip(self._items, self.captions, strict=True)):
             cell = self._cell(position)
             painter.drawImage(cell, self._images[item.row])
-            text = "audit" if item.is_audit else "" if item.disagreement is None else f"{item.disagreement:.2f}"
             painter.drawText(QRect(cell.left(), self.SIZE, self.SIZE, 15), Qt.AlignmentFlag.AlignCenter, text)
         if not self._items:
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left in the queue")

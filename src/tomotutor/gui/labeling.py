@@ -33,11 +33,11 @@ from tomotutor.gui.keys import KeyFilter
 from tomotutor.gui.opinion import Opinion
 from tomotutor.gui.orthoslices import OrthoSlices
 from tomotutor.gui.painting import MaskPainter
-from tomotutor.gui.plots import CurveCanvas
+from tomotutor.gui.plots import CurveCanvas, LookMap
 from tomotutor.progress import Progress
 from tomotutor.session import Session
 from tomotutor.session_file import JUNK
-from tomotutor.views import CurvePoint, ItemView, Phase, Status
+from tomotutor.views import CurvePoint, ItemView, Look, Phase, Status
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class LabelingPage(QWidget):
         self.canvas = ItemCanvas(viewer)
         self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
         self.class_keys = (paint_keys if session.is_segmentation else class_keys)(session.classes)
+        self._notice = ""
         self._shown: tuple[int, str | None] | None = None  # row and label on the screen, so that a reordered queue redraws nothing
         self._build()
         self.bridge = SessionBridge(session, self)
@@ -82,7 +83,8 @@ class LabelingPage(QWidget):
         self.bridge.status_changed.connect(self._show_status)
         self.bridge.progressed.connect(self._show_progress)
         self.bridge.round_finished.connect(self._round_finished)
-        self.bridge.failed.connect(self._say)
+        self.bridge.failed.connect(self.say)
+        self.bridge.notice.connect(self._show_notice)
         self.keys = self._make_keys()
         self._show_queue()
         self._show_status(session.status)
@@ -110,8 +112,10 @@ class LabelingPage(QWidget):
         layout.addWidget(self.gallery)
         layout.addLayout(self._build_round())
         self.curve = CurveCanvas()
-        self.curve.setVisible(self.painter is None)  # it draws accuracy on audit items, which masks have none of
         layout.addWidget(self.curve, 1)
+        self.map = LookMap(self.session.classes)
+        self.map.clicked.connect(lambda row: self._show_item(self.session.pool.ids[row]))
+        layout.addWidget(self.map, 1)
 
     def _build_view_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -246,7 +250,7 @@ class LabelingPage(QWidget):
         try:
             function(*args)
         except TomoTutorError as problem:
-            self._say(str(problem))
+            self.say(str(problem))
 
     def label(self, class_name: str) -> None:
         """Give the current item a class; in segmentation choose the class to paint."""
@@ -269,14 +273,14 @@ class LabelingPage(QWidget):
             return
         mask_YX = self.painter.mask
         if mask_YX is None:
-            self._say("nothing is painted yet: choose a class with a number key and paint on the image")
+            self.say("nothing is painted yet: choose a class with a number key and paint on the image")
             return
         self.painter.keep_draft()  # Undo shows it again
-        self._say("")
+        self.say("")
         try:
             self.session.label_mask(item.id, mask_YX)
         except TomoTutorError as problem:
-            self._say(str(problem))
+            self.say(str(problem))
 
     def _check_button(self, class_name: str | None) -> None:
         for name, button in self.class_buttons.items():
@@ -307,10 +311,10 @@ class LabelingPage(QWidget):
         """Start a training, or stop the one that runs."""
         if self.session.phase is Phase.IDLE:
             if self.session.start_round():
-                self._say("")
+                self.say("")
             else:
                 needed = "two masks and two classes in them" if self.painter else "two labels in each of two classes"
-                self._say(f"a training needs {needed} at least")
+                self.say(f"a training needs {needed} at least")
         else:
             self.session.cancel()
 
@@ -347,8 +351,18 @@ class LabelingPage(QWidget):
             self._draw_item(item)
         self._shown = None if item is None else (item.row, item.label)
         self._describe(item)
-        self.opinion.set_item(item, has_model=bool(self.session.rounds))
-        self.gallery.set_items(self.session.upcoming(Gallery.COUNT))
+        look = self._look
+        self.opinion.set_item(item, has_model=bool(self.session.rounds), look=look)
+        self.gallery.set_items(self.session.upcoming(Gallery.COUNT), look)
+        self.curve.setVisible(look is None and self.painter is None)  # it draws accuracy on audit items, which masks have none of
+        self.map.setVisible(look is not None)
+        if look is not None:
+            self.map.set_look(look, self.session.labels(), item)
+
+    @property
+    def _look(self) -> Look | None:
+        """What pretrained networks saw of the pool; the first round takes its place."""
+        return None if self.session.rounds else self.session.look
 
     def _read(self, row: int) -> np.ndarray:
         """Return an item as it is to be looked at."""
@@ -359,7 +373,7 @@ class LabelingPage(QWidget):
         try:
             x_C = None if item is None else self._read(item.row)
         except TomoTutorError as problem:
-            self._say(str(problem))
+            self.say(str(problem))
             x_C = None
         self.canvas.show(x_C)
         if self.painter:
@@ -373,7 +387,7 @@ class LabelingPage(QWidget):
         try:
             return None if item is None else self.session.mask(item.row)
         except TomoTutorError as problem:
-            self._say(str(problem))
+            self.say(str(problem))
             return None
 
     def _describe(self, item: ItemView | None) -> None:
@@ -432,10 +446,17 @@ class LabelingPage(QWidget):
             self.train_bar.setFormat(f"scoring · {progress.done} of {progress.total}{left}")
 
     def _round_finished(self, point: CurvePoint) -> None:
-        self._say(f"round {point.round} is done: trained on {point.metrics['trained_on']} labels; the queue has its order")
+        text = f"round {point.round} is done: trained on {point.metrics['trained_on']} labels; the queue has its order"
+        self.say(f"{text}\n{self._notice}".strip())
+        self._notice = ""
         self.curve.set_curve(self.session.curve)
 
-    def _say(self, text: str) -> None:
+    def _show_notice(self, text: str) -> None:
+        self._notice = text  # a round that ends tells of itself next, which must not wipe it out
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Show one sentence."""
         self.message.setText(text)
 
     # ---- the end -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from tomotutor.views import ItemView
+from tomotutor.views import ItemView, Look
 
 TEACHER, STUDENT = QColor(86, 156, 214), QColor(220, 150, 70)
 _ROW, _MOST = 16, 12
@@ -23,14 +23,15 @@ class Opinion(QWidget):
         self._classes = list(classes)
         self._item: ItemView | None = None
         self._has_model = False
+        self._look: Look | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def sizeHint(self) -> QSize:  # noqa: D102
         return QSize(300, _ROW * (min(len(self._classes), _MOST) + 1) + 4)
 
-    def set_item(self, item: ItemView | None, *, has_model: bool) -> None:
-        """Show the opinion about an item."""
-        self._item, self._has_model = item, has_model
+    def set_item(self, item: ItemView | None, *, has_model: bool, look: Look | None = None) -> None:
+        """Show the opinion about an item; where there is no model yet, its group of a look at the pool."""
+        self._item, self._has_model, self._look = item, has_model, look
         self.update()
 
     @property
@@ -40,12 +41,21 @@ class Opinion(QWidget):
         if item is None:
             return "nothing left to label"
         if not self._has_model:
-            return "no model yet: it comes after the first training"
+            return self._without_model(item)
         if item.is_audit and item.label is None:
             return "audit item: the prediction is hidden until you answer"
         if item.disagreement is None:
             return "not scored in this round"
         return f"disagreement {item.disagreement:.3f} {self._unit}"
+
+    def _without_model(self, item: ItemView) -> str:
+        look = self._look
+        group = None if look is None else look.group(item.row)
+        if look is None or group is None:
+            return "no model yet: it comes after the first training"
+        if item.is_audit and item.label is None:
+            return "no model yet · audit item: its look-alikes are hidden until you answer"
+        return f"no model yet · look-alikes: group {group + 1} of {look.group_N.max() + 1} ({(look.group_N == group).sum()} items)"
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
         painter = QPainter(self)

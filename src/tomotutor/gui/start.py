@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label, LineEdit, SpinBox
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from tomotutor.gui.bridge import Task
 from tomotutor.recipe import PRESETS
 from tomotutor.sample import create_sample_session
-from tomotutor.session_file import create_session
+from tomotutor.session import look_around
+from tomotutor.session_file import Created, create_session
 from tomotutor.sources import Source
+
+log = logging.getLogger(__name__)
 
 KINDS = {
     "particle list (RELION, Dynamo, EM, IMOD, CSV, copick)": "particles",
@@ -26,6 +30,12 @@ KINDS = {
     "folder of 2D images": "images",
 }
 TASKS = {"a class for each item": "classification", "a mask for each image": "segmentation"}
+_PRETRAINED, _SCRATCH, _CHOSEN = "pretrained networks (volumes)", "from scratch", "weights or session…"
+STARTS = {_PRETRAINED: "", _SCRATCH: "scratch", _CHOSEN: None}  # as `create_session` takes them; None is a path
+_HINT = (
+    "Pretrained networks know complexes at 6–16 Å a voxel; start from scratch where your items are something else: "
+    "2D images, other sizes of voxel, no single particles."
+)
 _FOLDERS = ("mrc_dir", "images")
 
 
@@ -47,12 +57,22 @@ class NewSessionDialog(QDialog):
         self.classes = LineEdit(label="classes, with commas", value="ribosome, proteasome")
         self.junk = CheckBox(label="add a class junk", value=True)
         self.recipe = ComboBox(label="recipe", choices=list(PRESETS))
+        self.start = ComboBox(label="start", choices=list(STARTS))
+        self.weights = FileEdit(label="weights or session", mode=FileDialogMode.EXISTING_DIRECTORY)
+        self._start_wanted = _PRETRAINED
+        hint = Label(label=" ", value=_HINT)
+        hint.native.setWordWrap(True)
+        hint.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.folder = FileEdit(label="new session folder", mode=FileDialogMode.OPTIONAL_FILE)
         self.form = Container(widgets=[self.kind, self.path, self.tomograms, self.tomogram_dir, self.pixel_size])
         self.form.extend([self.box, self.voxel_size, self.protein])
-        self.form.extend([self.task, self.classes, self.junk, self.recipe, self.folder])
+        self.form.extend([self.task, self.classes, self.junk, self.recipe])
+        self.form.extend([self.start, self.weights, hint, self.folder])
         self.kind.changed.connect(self._kind_changed)
         self._kind_changed(self.kind.value)
+        for widget in (self.kind, self.task, self.recipe, self.start):
+            widget.changed.connect(self._settle_start)
+        self._settle_start()
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
@@ -69,12 +89,26 @@ class NewSessionDialog(QDialog):
         self.task.enabled = kind in ("array", "images")
 
     @property
+    def _task(self) -> str:
+        return TASKS[self.task.value] if KINDS[self.kind.value] in ("array", "images") else ""
+
+    def _settle_start(self) -> None:
+        """Leave the choice of a start where there is one: pretrained are networks for volumes with a class for each, and no paper's."""
+        free = KINDS[self.kind.value] != "images" and self._task != "segmentation" and self.recipe.value != "paper"
+        if free and self.start.enabled:
+            self._start_wanted = self.start.value
+        self.start.enabled = free
+        self.start.value = self._start_wanted if free else _SCRATCH
+        self.weights.enabled = free and self.start.value == _CHOSEN
+
+    @property
     def answer(self) -> dict[str, Any]:
         """Arguments of `create_session`."""
         kind = KINDS[self.kind.value]
         path, tomogram_set = Path(str(self.path.value)), Path(str(self.tomograms.value or ""))
         tomograms = str(tomogram_set) if kind == "particles" and tomogram_set.is_file() else ""
         protein = self.protein.value if self.protein.value in ("dark", "bright") else ""
+        start = STARTS[self.start.value]
         folder = str(self.tomogram_dir.value or "") if kind == "particles" else ""
         source = Source(
             kind, str(path), tomograms, str(path.parent), folder if folder not in ("", ".") else "", self.box.value, self.voxel_size.value,
@@ -82,14 +116,14 @@ class NewSessionDialog(QDialog):
         )  # fmt: skip
         return {
             "folder": Path(str(self.folder.value)), "source": source, "classes": self.classes.value.split(","), "junk": self.junk.value,
-            "recipe": self.recipe.value, "task": TASKS[self.task.value] if kind in ("array", "images") else "",
+            "recipe": self.recipe.value, "task": self._task, "start": str(self.weights.value) if start is None else start,
         }  # fmt: skip
 
 
 class StartPage(QWidget):
-    """Three ways to a session; `opened` carries its folder."""
+    """Three ways to a session; `opened` carries its folder, and what is to be said of it."""
 
-    opened = Signal(str)
+    opened = Signal(str, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -127,7 +161,7 @@ class StartPage(QWidget):
         """Ask for a session folder."""
         folder = QFileDialog.getExistingDirectory(self, "Open session")
         if folder:
-            self.opened.emit(folder)
+            self.opened.emit(folder, "")
 
     def new_session(self) -> None:
         """Ask what a new session is made of, and make it in the background."""
@@ -142,9 +176,9 @@ class StartPage(QWidget):
         folder = Path(tempfile.mkdtemp(prefix="tomotutor-")) / "sample-session"
         self.make(folder, lambda report: create_sample_session(folder, report))
 
-    def make(self, folder: Path, function: Callable[[Callable[[int, int], None]], Any]) -> None:
-        """Run `function` in a thread, then open `folder`."""
-        self._task = Task(self, function)
+    def make(self, folder: Path, function: Callable[[Callable[[int, int], None]], Created]) -> None:
+        """Run `function`, which makes the session `folder`, in a thread; look around in it, then open it."""
+        self._task = Task(self, lambda report: _make(folder, function, report))
         self._task.progressed.connect(self._progressed)
         self._task.failed.connect(self._failed)
         self._task.done.connect(lambda made: self._made(folder, made))
@@ -156,9 +190,10 @@ class StartPage(QWidget):
         self.bar.setRange(0, 0)
         for button in self.buttons.values():
             button.setEnabled(not busy)
-        self.say("reading every item once …" if busy else "")
+        self.say("")
 
-    def _progressed(self, done: int, total: int) -> None:
+    def _progressed(self, text: str, done: int, total: int) -> None:
+        self.say(text)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
 
@@ -166,12 +201,28 @@ class StartPage(QWidget):
         self._set_busy(False)
         self.say(text)
 
-    def _made(self, folder: Path, made: Any) -> None:
+    def _made(self, folder: Path, result: tuple[Created, str]) -> None:
         self._set_busy(False)
-        notes = []
+        made, problem = result
+        notes = [problem] if problem else []
         if made.padded:
             notes.append(f"{made.padded} boxes leave their tomogram (filled with the mean, flagged)")
         if made.duplicates:
             notes.append(f"{made.duplicates} items are exact duplicates (asked once, labels shared)")
-        self.opened.emit(str(folder))
-        self.say("; ".join(notes))
+        self.opened.emit(str(folder), "; ".join(notes))
+
+
+def _make(
+    folder: Path, function: Callable[[Callable[[int, int], None]], Created], report: Callable[[str, int, int], None]
+) -> tuple[Created, str]:
+    """Make a session and look around in it; return what was made, and what went wrong with the look, which it can do without."""
+    report("reading every item once …", 0, 0)
+    made = function(lambda done, total: report("reading every item once …", done, total))
+    looking = "looking at every item …"
+    report(looking, 0, 0)
+    try:
+        look_around(folder, lambda progress: report(looking, progress.done, progress.total))
+    except Exception as problem:
+        log.exception("no look around in %s", folder)
+        return made, str(problem) or type(problem).__name__
+    return made, ""
