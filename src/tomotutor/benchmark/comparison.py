@@ -14,7 +14,7 @@ from tomotutor import figures
 from tomotutor.benchmark import plots
 from tomotutor.benchmark.cell import Line
 from tomotutor.benchmark.metrics import aubc, labels_to_target
-from tomotutor.benchmark.results import Runs, accuracy, gap, penalties, read_runs, target_of
+from tomotutor.benchmark.results import Runs, accuracy, classes_named, gap, penalties, read_runs, target_of
 from tomotutor.benchmark.statistics import bootstrap_interval, holm, paired_t, sign_flip
 from tomotutor.files import new_file
 
@@ -186,6 +186,7 @@ def summary(runs: Runs) -> str:
             (f"Labels to {target_of(runs)[1]}, median over seeds", target_table(runs)),
             ("Pairwise penalty matrix: row beats column, paired t-test, p < 0.05, uncorrected", penalty_table(runs)),
             ("Gap: accuracy on the labeled items minus accuracy on the test set", curve_table(runs, gap)),
+            (f"Classes, of {len(first['classes'])}, that have a label", curve_table(runs, classes_named)),
             (f"Accuracy by class after {runs.labels_B[-1]} labels", class_table(runs)),
             ("Picks", picks_table(runs)),
             ("The teacher's errors among the candidates: area under the ROC of what is to tell them", errors_table(runs)),

@@ -65,6 +65,11 @@ def gap(line: Line) -> float:
     return float(line["train_accuracy"] - line["accuracy"])
 
 
+def classes_named(line: Line) -> float:
+    """Return the number of classes that have a label."""
+    return float(sum(count > 0 for count in line["labels_per_class"]))
+
+
 def read_runs(paths: Sequence[Path]) -> Runs:
     """Read the lines of one experiment from files, or from all *.jsonl files of folders.
 
