@@ -33,7 +33,7 @@ def main() -> None:
         truth = {f"{row['tomogram']}:{row['star_row']}": row["class"] for row in csv.DictReader(handle)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "sample-session"
-        create_sample_session(folder, settings={"initial_size": "30", "query_size": "20"})
+        create_sample_session(folder)
         look_around(folder)
         viewer, dock = make_window(folder)
         window = viewer.window._qt_window
@@ -55,7 +55,7 @@ def main() -> None:
 
         spin(1)
         viewer.screenshot(str(IMAGES / "lookalikes.png"), canvas_only=False, flash=False)
-        label(30)  # the first training starts by itself
+        label(20)  # the first training starts by itself
         wait()
         label(20)
         wait()

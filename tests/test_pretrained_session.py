@@ -189,6 +189,9 @@ def test_a_recipe_goes_back_to_scratch_without_what_belongs_to_the_start():
     recipe = Recipe(**PRETRAINED).replace(query_size=33, seed=5)
     assert recipe.from_scratch() == Recipe(query_size=33, seed=5)
     assert recipe.replace(steps=77).from_scratch().steps == 77  # what a person chose stays
+    assert recipe.with_settings({"start": "scratch", "steps": "9"}) == Recipe(query_size=33, seed=5, steps=9)
+    fresh = Recipe(init="scratch")
+    assert fresh.from_scratch() is fresh
 
 
 def test_a_typical_cold_start_needs_a_start():

@@ -192,6 +192,8 @@ class Recipe:
 
     def from_scratch(self) -> Recipe:
         """Return a copy that starts from scratch, with the training that suits it where this one has the app's for a pretrained start."""
+        if self.start == "scratch":
+            return self
         plain = Recipe().to_dict()
         back = {name: plain[name] for name, value in PRETRAINED.items() if getattr(self, name) == value}
         return self.replace(**{**back, "start": "scratch"})
@@ -201,8 +203,9 @@ class Recipe:
         return dataclasses.asdict(self)
 
     def with_settings(self, settings: dict[str, str]) -> Recipe:
-        """Return a copy with settings given as text, as on a command line."""
-        return Recipe.from_dict({**self.to_dict(), **settings})
+        """Return a copy with settings given as text, as on a command line; start=scratch brings along the training that suits it."""
+        base = self.from_scratch() if settings.get("start") == "scratch" else self
+        return Recipe.from_dict({**base.to_dict(), **settings})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:

@@ -116,7 +116,7 @@ def _recipe(name: str, source: Source, pool: Pool, task: str, settings: dict[str
         raise TomoTutorError(f"{source.path}: segmentation works on images, and these items are volumes")
     base = preset(name, pool.ndim, source.kind, task)
     start = start or settings.get("start", "")
-    scratch = base.from_scratch().with_settings({**settings, "task": task, "start": "scratch"})
+    scratch = base.with_settings({**settings, "task": task, "start": "scratch"})
     if task == "segmentation":
         from tomotutor.strategies import check_per_pixel
 

@@ -67,7 +67,7 @@ def test_one_command_makes_every_table_and_figure(cells, tmp_path, capsys):
     assert rows[0]["accuracy_slab"] == ""
     text = (out / "summary.md").read_text()
     assert "tomotutor bench tomograms --scale small" in text
-    assert len(re.findall(r"^## ", text, re.MULTILINE)) == 10
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) == 11
 
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     merged = tmp_path / "all.jsonl"

@@ -134,7 +134,7 @@ UNCERTAINTIES: dict[str, dict[str, str]] = {
 }
 
 # a session that starts pretrained, with the product's recipe; bfloat16 halves the time and is as repeatable on one machine
-PRETRAINED_SMALL = {"precision": "bfloat16", "audit_share": "0"}
+PRETRAINED_SMALL = {"precision": "bfloat16", "audit_share": "0", "width": "0.25"}
 START_BUDGETS = (10, 20, 40, 80, 160)
 FROM_SCRATCH = {"start": "scratch", "cold_start": "random"}
 STARTS: dict[str, dict[str, str]] = {

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     Outcome = tuple[Sequence[CurvePoint], list[Path]]
 
+
 def _run(args: argparse.Namespace) -> None:
     from tomotutor.benchmark.report import table
     from tomotutor.session import Session
