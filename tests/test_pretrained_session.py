@@ -67,6 +67,17 @@ def test_the_first_questions_are_typical_members_of_different_groups(tmp_path, a
     again.close()
 
 
+@pytest.mark.parametrize("items", [1, 2, 5])
+def test_a_pool_of_a_few_items_has_a_look_too(tmp_path, items):
+    x, _ = two_kinds(items)
+    np.savez(tmp_path / "few.npz", x=x)
+    session = make_session(tmp_path, tmp_path / "few.npz")
+    session.look_around()
+    assert session.look.xy_N2.shape == (items, 2)
+    assert sorted(session.look.order) == list(range(items))
+    session.close()
+
+
 def test_labels_given_before_the_look_stay_and_are_not_asked_again(tmp_path, array_file):
     session = make_session(tmp_path, array_file)
     first = session.current

@@ -44,6 +44,8 @@ def look_around(net: Net, pool: Pool, rows: np.ndarray, compute: Compute, *, gro
     x_ND = unit(predict({"net": net}, pool.read, rows, compute, report=report)["net"].embedding_ND)
     centred = x_ND - x_ND.mean(0)
     _, _, axes = np.linalg.svd(centred[:: max(1, len(rows) // 5000)], full_matrices=False)
+    xy_N2 = np.zeros((len(rows), 2), np.float32)
+    xy_N2[:, : min(2, len(axes))] = centred @ axes[:2].T
     group_N = k_means(x_ND, max(1, min(groups, len(rows) // 2)), rng)
     # groups by size, the largest first
     names, group_N, size = np.unique(group_N, return_inverse=True, return_counts=True)
@@ -55,4 +57,4 @@ def look_around(net: Net, pool: Pool, rows: np.ndarray, compute: Compute, *, gro
         inside = np.flatnonzero(group_N == g)
         away = squared_distances(x_ND[inside], x_ND[inside].mean(0, keepdims=True))[:, 0]
         turn_N[inside[np.argsort(away, kind="stable")]] = np.arange(len(inside))
-    return Look(rows, (centred @ axes[:2].T).astype(np.float32), group_N, rows[np.lexsort((group_N, turn_N))])
+    return Look(rows, xy_N2, group_N, rows[np.lexsort((group_N, turn_N))])

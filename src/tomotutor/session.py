@@ -500,7 +500,7 @@ class Session:
 
         It is done once, and kept; a session that starts from scratch has nothing to look with, and is left as it is.
         """
-        if self.recipe.start != "pretrained" or self.look or self._rounds:
+        if self.recipe.start != "pretrained" or self.look or self._rounds or not len(self._eligible()):
             return
         from tomotutor.lookalikes import look_around
         from tomotutor.progress import ignore
