@@ -203,6 +203,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         reference={"strategy": "random"},
         probes=("errors",),
     ),
+    "start-product": Experiment(
+        "the same by the app's own steps: 20 typical items, then 20 more a round",
+        _starts("pair_badge", "badge", "typical_random"),
+        {"small": Plan("app", PRETRAINED_SMALL, even(20, 20, 3), seeds=5)},
+        named=("pair_badge", "badge", "typical_random"),
+        train="tomograms",
+        test="tomograms_test",
+    ),
     "start-heldout": Experiment(
         "ten complexes that the shipped weights have never seen, SNR 0.05",
         _starts("pair_badge", "random", "scratch_random", "margin", "teacher_student"),
