@@ -88,6 +88,25 @@ def test_labels_given_before_the_look_stay_and_are_not_asked_again(tmp_path, arr
     session.close()
 
 
+def test_one_label_of_each_class_is_enough_to_train_on(tmp_path):
+    """What is typical of four groups may be four classes."""
+    x, _ = two_kinds(8)
+    np.savez(tmp_path / "four.npz", x=x)
+    weights = write_weights(tmp_path / "weights")
+    create_session(
+        tmp_path / "s", Source("array", str(tmp_path / "four.npz")), list("abcd"), junk=False, start=str(weights),
+        settings={**SETTINGS, "audit_share": "0"},
+    )  # fmt: skip
+    session = Session(tmp_path / "s")
+    for row, name in enumerate("abc"):
+        session.label(str(row), name)
+    assert not session.is_trainable()
+    session.label("3", "d")
+    assert session.is_trainable()
+    assert session.run_round().labels == 4
+    session.close()
+
+
 def test_audit_items_stay_a_uniform_share_whatever_is_typical(tmp_path, array_file):
     session = make_session(tmp_path, array_file)
     before = {row for row in range(60) if session.view(row).is_audit}

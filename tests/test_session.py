@@ -84,7 +84,7 @@ def test_import_is_all_or_none(session):
 
 
 def test_training_needs_two_labels_in_each_of_two_classes(session):
-    with pytest.raises(TomoTutorError, match="0 labels in 0 classes so far; expected two labels in each of two classes"):
+    with pytest.raises(TomoTutorError, match="0 labels in 0 classes so far; expected 4 labels and two classes at least"):
         session.run_round()
     assert not session.start_round()
     with pytest.raises(TomoTutorError, match="no model yet"):

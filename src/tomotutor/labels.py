@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+LEAST_TO_TRAIN = 4  # labels, in two classes; the first typical items may all be of different classes
+
 
 @dataclass(frozen=True)
 class Entry:

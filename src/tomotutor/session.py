@@ -18,7 +18,7 @@ from psygnal import Signal, SignalInstance
 import tomotutor
 from tomotutor import audit, start
 from tomotutor.errors import TomoTutorError
-from tomotutor.labels import Entry, replay
+from tomotutor.labels import LEAST_TO_TRAIN, Entry, replay
 from tomotutor.masks import Masks
 from tomotutor.parts import ADDED, copy_part, join, new_part, parts_of, to_json
 from tomotutor.pool import Pool, find_twins
@@ -525,12 +525,13 @@ class Session:
         return {row: name for row, name in self._state.labels().items() if self._audit_kind.get(row) != "check"}
 
     def is_trainable(self) -> bool:
-        """Whether two classes have two labels each (check items, which are never trained on, do not count), or two masks two classes."""
+        """Whether there are four labels in two classes (without check items, which are never trained on), or two masks of two classes."""
         with self._guard:
             if self.is_segmentation:
                 labels = self._state.labels()
                 return len(labels) >= 2 and len(self._count(labels)) >= 2
-            return sum(count >= 2 for count in Counter(self._trainable_labels().values()).values()) >= 2
+            names = list(self._trainable_labels().values())
+            return len(names) >= LEAST_TO_TRAIN and len(set(names)) >= 2
 
     def is_due(self) -> bool:
         """Whether enough labels have come since the last training, and one is possible now."""

@@ -227,7 +227,7 @@ def test_training_starts_by_itself_after_the_first_labels(page, press, qtbot):
 
 def test_retraining_too_early_says_why(page, press):
     press(Key.Key_R)
-    assert "two labels in each of two classes" in page.message.text()
+    assert "four labels and two classes" in page.message.text()
 
 
 def test_a_failed_round_is_said_on_the_screen(page, press, qtbot):

@@ -313,7 +313,7 @@ class LabelingPage(QWidget):
             if self.session.start_round():
                 self.say("")
             else:
-                needed = "two masks and two classes in them" if self.painter else "two labels in each of two classes"
+                needed = "two masks and two classes in them" if self.painter else "four labels and two classes"
                 self.say(f"a training needs {needed} at least")
         else:
             self.session.cancel()

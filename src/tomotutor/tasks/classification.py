@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from tomotutor.augment import augment
 from tomotutor.errors import TomoTutorError
+from tomotutor.labels import LEAST_TO_TRAIN
 from tomotutor.models import Output
 from tomotutor.strategies import Scores
 from tomotutor.tasks.base import Task
@@ -33,11 +34,10 @@ def _scores(outputs: Mapping[str, Output]) -> dict[str, Scores]:
 
 
 def _check_trainable(labels_N: np.ndarray) -> None:
-    counts = np.bincount(labels_N) if len(labels_N) else np.zeros(0, int)
-    if (counts >= 2).sum() < 2:
+    classes = len(np.unique(labels_N))
+    if len(labels_N) < LEAST_TO_TRAIN or classes < 2:
         raise TomoTutorError(
-            f"training: {len(labels_N)} labels in {int((counts > 0).sum())} classes so far; "
-            "expected two labels in each of two classes at least"
+            f"training: {len(labels_N)} labels in {classes} classes so far; expected {LEAST_TO_TRAIN} labels and two classes at least"
         )
 
 
