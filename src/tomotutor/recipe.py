@@ -35,6 +35,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "prob_cover",
         "cod",
         "pair_badge",
+        "pair_clue",
         "residual",
     ),
     "uncertainty": ("kl_ts", "kl_st", "js", "mse", "l1", "at"),

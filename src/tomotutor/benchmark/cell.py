@@ -20,17 +20,19 @@ from typing import Any
 import filelock
 import numpy as np
 
-from tomotutor.benchmark import measure, oracle
+from tomotutor.benchmark import mask_oracle, measure, oracle
 from tomotutor.benchmark.data import Data, open_data
 from tomotutor.benchmark.experiments import REFERENCE, Experiment, Plan
 from tomotutor.benchmark.speed import machine
 from tomotutor.errors import TomoTutorError
+from tomotutor.pool import Pool
 from tomotutor.progress import Report
 from tomotutor.session import Session
 from tomotutor.session_file import JUNK, create_session
 from tomotutor.sources import open_pool
 
 Line = dict[str, Any]
+Annotator = tuple[Callable[[int], None], Callable[[int], Line]]  # answers up to so many labels; measures the model of round so-and-so
 
 
 @dataclass(frozen=True)
@@ -217,13 +219,12 @@ def _run(
     if any(line["data"] != data.fingerprint for line in done):
         raise TomoTutorError(f"{path}: made with other data than this; choose another --out, or move it away")
     budgets = [len(data.labels)] if cell.method == REFERENCE else cell.plan.budgets
-    truth_N = oracle.truth_of(session.pool.ids, data.labels, session.classes, data.source.path)
     test = open_pool(data.test_source.replace(mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C)))
-    test_truth_N = oracle.truth_of(test.ids, data.test_labels, session.classes, data.test_source.path)
+    answers, measure_model = _mask_truth(session, test, report) if data.masks else _class_truth(cell, session, test, data, report)
     before = {row for line in done for row in line["picked"]}
 
     def answer(labels: int) -> None:
-        oracle.answer(session, truth_N, labels)
+        answers(labels)
         # a round ranks for the query that follows it, and these may differ in size
         session.set_recipe(session.recipe.replace(query_size=cell.queries[budgets.index(labels)]))
 
@@ -231,19 +232,42 @@ def _run(
         if number <= len(done):
             continue
         clock = time.perf_counter()
-        found = measure.measure_round(session, truth_N, test, test_truth_N, report)
-        for name in cell.experiment.probes:
-            found |= measure.PROBES[name](session, truth_N, cell.trainings - number, report)
-        seconds = {**session.rounds[-1].record["metrics"]["seconds"], "measure": time.perf_counter() - clock}
-        if number == cell.trainings and cell.experiment.deeper:
-            found |= measure.train_deeper(session, truth_N, test, test_truth_N, cell.experiment.deeper, report)
+        found = measure_model(number)
+        measured = time.perf_counter() - clock - found.get("deeper", {}).get("seconds", 0.0)
+        seconds = {**session.rounds[-1].record["metrics"]["seconds"], "measure": measured}
         labels = session.labels()
         picked = [row for row in labels if row not in before]
         before.update(picked)
-        line = {**_trace(cell, session, data), "round": number, "labels": len(labels), **found, "seconds": seconds,
-                "labels_per_class": [Counter(labels.values())[name] for name in session.classes], "picked": picked}  # fmt: skip
+        line = {**_trace(cell, session, data), "round": number, "labels": len(labels), **found, "seconds": seconds, "picked": picked}
+        if not data.masks:
+            line["labels_per_class"] = [Counter(labels.values())[name] for name in session.classes]
         append_line(path, line)
         told(line)
+
+
+def _class_truth(cell: Cell, session: Session, test: Pool, data: Data, report: Report | None) -> Annotator:
+    truth_N = oracle.truth_of(session.pool.ids, data.labels, session.classes, data.source.path)
+    test_truth_N = oracle.truth_of(test.ids, data.test_labels, session.classes, data.test_source.path)
+
+    def measure_model(number: int) -> Line:
+        left = cell.trainings - number
+        found = measure.measure_round(session, truth_N, test, test_truth_N, report)
+        for name in cell.experiment.probes:
+            found |= measure.PROBES[name](session, truth_N, left, report)
+        if not left and cell.experiment.deeper:
+            found |= measure.train_deeper(session, truth_N, test, test_truth_N, cell.experiment.deeper, report)
+        return found
+
+    return lambda labels: oracle.answer(session, truth_N, labels), measure_model
+
+
+def _mask_truth(session: Session, test: Pool, report: Report | None) -> Annotator:
+    truth = mask_oracle.read_truth(session, session.pool, "y")
+    test_truth = mask_oracle.read_truth(session, test, "y")
+    return (
+        lambda labels: mask_oracle.answer(session, truth, labels),
+        lambda number: measure.measure_masks(session, truth, test, test_truth, report),
+    )
 
 
 def _trace(cell: Cell, session: Session, data: Data) -> Line:

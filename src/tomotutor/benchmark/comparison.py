@@ -14,7 +14,7 @@ from tomotutor import figures
 from tomotutor.benchmark import plots
 from tomotutor.benchmark.cell import Line
 from tomotutor.benchmark.metrics import aubc, labels_to_target
-from tomotutor.benchmark.results import Runs, accuracy, classes_named, gap, penalties, read_runs, target_of
+from tomotutor.benchmark.results import Runs, accuracy, classes_named, gap, measure_of, penalties, read_runs, target_of
 from tomotutor.benchmark.statistics import bootstrap_interval, holm, paired_t, sign_flip
 from tomotutor.files import new_file
 
@@ -80,14 +80,16 @@ def target_table(runs: Runs) -> Table:
 def class_table(runs: Runs) -> Table:
     """Return each class's accuracy after the last round, mean over seeds."""
     classes = runs.first["classes"]
-    table = [["method", *classes, "balanced", "macro-F1", "ECE"]]
+    names = {"balanced_accuracy": "balanced", "macro_f1": "macro-F1", "ece": "ECE"}
+    further = {key: name for key, name in names.items() if key in runs.first}
+    table = [["method", *classes, *further.values()]]
     for method in runs.lines:
         last = runs.last(method)
         means = []
         for number in range(len(classes)):
             known = [line["per_class"][number] for line in last if line["per_class"][number] is not None]
             means.append(f"{statistics.mean(known):.3f}" if known else "–")
-        table.append([method, *means, *(_spread([line[key] for line in last]) for key in ("balanced_accuracy", "macro_f1", "ece"))])
+        table.append([method, *means, *(_spread([line[key] for line in last]) for key in further)])
     return table
 
 
@@ -175,19 +177,22 @@ def summary(runs: Runs) -> str:
         + (f" {runs.unfinished} unfinished cells are left out." if runs.unfinished else ""),
     ]
     sections: list[tuple[str, Table]] = []
+    measured = measure_of(runs)
+    title = measured[0].upper() + measured[1:]
+    classes = len(first["classes"])
     if runs.reference:
         ceiling = [accuracy(line) for line in runs.reference]
         row = [str(runs.reference[0]["labels"]), str(len(ceiling)), _spread(ceiling)]
-        sections.append(("All labels", [["labels", "seeds", "accuracy"], row]))
+        sections.append(("All labels", [["labels", "seeds", measured], row]))
     if runs.lines:
         sections += [
-            ("Accuracy on the test set", curve_table(runs, accuracy)),
+            (f"{title} on the test set", curve_table(runs, accuracy)),
             ("Tests against the comparators that the experiment names; every other comparison is descriptive", significance_table(runs)),
             (f"Labels to {target_of(runs)[1]}, median over seeds", target_table(runs)),
             ("Pairwise penalty matrix: row beats column, paired t-test, p < 0.05, uncorrected", penalty_table(runs)),
-            ("Gap: accuracy on the labeled items minus accuracy on the test set", curve_table(runs, gap)),
-            (f"Classes, of {len(first['classes'])}, that have a label", curve_table(runs, classes_named)),
-            (f"Accuracy by class after {runs.labels_B[-1]} labels", class_table(runs)),
+            (f"Gap: {measured} on the labeled items minus {measured} on the test set", curve_table(runs, gap)),
+            (f"Classes, of {classes}, that have a label", curve_table(runs, classes_named) if "labels_per_class" in first else []),
+            (f"{title} by class after {runs.labels_B[-1]} labels", class_table(runs)),
             ("Picks", picks_table(runs)),
             ("The teacher's errors among the candidates: area under the ROC of what is to tell them", errors_table(runs)),
             ("A deeper network on the final labels", deeper_table(runs)),
@@ -198,14 +203,15 @@ def summary(runs: Runs) -> str:
 
 
 _PLAIN = ("experiment", "scale", "method", "seed", "round", "labels", "accuracy", "balanced_accuracy", "macro_f1", "ece", "train_accuracy",
-          "pick_accuracy", "pool_accuracy", "data", "commit", "compute", "at")  # fmt: skip
+          "pick_accuracy", "pool_accuracy", "miou", "pixel_accuracy", "train_miou", "data", "commit", "compute", "at")  # fmt: skip
 
 
 def csv_rows(runs: Runs) -> list[list[Any]]:
     """Return one row a round, a header in front."""
     classes = runs.first["classes"]
     parts = ("train", "score", "select", "measure")
-    rows: list[list[Any]] = [[*_PLAIN, *(f"accuracy_{name}" for name in classes), *(f"seconds_{part}" for part in parts)]]
+    kind = "iou" if "miou" in runs.first else "accuracy"
+    rows: list[list[Any]] = [[*_PLAIN, *(f"{kind}_{name}" for name in classes), *(f"seconds_{part}" for part in parts)]]
     every = [line for seeds in runs.lines.values() for lines in seeds.values() for line in lines] + runs.reference
     for line in every:
         plain = ["" if line.get(key) is None else line[key] for key in _PLAIN]

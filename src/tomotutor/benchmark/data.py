@@ -5,6 +5,8 @@ A set NAME in the folder is one of
 - NAME.npz with x, y and classes (y: numbers into classes, or names),
 - NAME/particles.star with tomograms.star and truth.csv,
 - NAME/ with one MRC stack (*.mrc, *.mrcs) of subtomograms or images and truth.csv.
+
+An experiment on a published data set takes that as it was published; NAME is a split of it then.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ class Data:
         Their truth; items of other classes are left out.
     fingerprint : str
         Hash of all items in use and their classes.
+    masks : bool
+        Whether the truth is a mask for each image; `labels` then only name the images.
     """
 
     source: Source
@@ -46,6 +50,7 @@ class Data:
     labels: list[LabelRow]
     test_labels: list[LabelRow]
     fingerprint: str
+    masks: bool = False
 
 
 def open_data(experiment: Experiment, plan: Plan, folder: Path) -> Data:
@@ -59,27 +64,41 @@ def open_data(experiment: Experiment, plan: Plan, folder: Path) -> Data:
     names = (experiment.train, experiment.test) if experiment.train else ("train", "test")
     if not experiment.train:
         make_smoke_data(folder)
-    (source, labels), (test_source, test_labels) = (find_set(folder, name) for name in names)
-    classes = _order({row.label for row in labels})
+    if experiment.dataset:
+        (source, labels, classes), (test_source, test_labels, _) = (_find_split(experiment, folder, name) for name in names)
+    else:
+        (source, labels), (test_source, test_labels) = (find_set(folder, name) for name in names)
+        classes = ()
+    masks = bool(classes)
+    classes = classes or _order({row.label for row in labels})
     if plan.classes[1] > len(classes):
         first, last = plan.classes[0] + 1, plan.classes[1]
         raise TomoTutorError(f"{folder}: found {len(classes)} classes; the experiment uses numbers {first} to {last}")
     if plan.classes[1]:
         classes = classes[slice(*plan.classes)]
-    chosen = choose_items([row for row in labels if row.label in classes], classes, plan.per_class, plan.imbalance)
+    chosen = labels if masks else choose_items([row for row in labels if row.label in classes], classes, plan.per_class, plan.imbalance)
     needed = plan.budgets[-1]
     if len(chosen) < needed:
         raise TomoTutorError(f"{folder}: the experiment asks for {needed} labels, but its pool has {len(chosen)} items with a known class")
-    tested = [row for row in test_labels if row.label in classes]
+    tested = test_labels if masks else [row for row in test_labels if row.label in classes]
     if not tested:
         raise TomoTutorError(f"{folder}: no item of the test set {names[1]} is of the classes {', '.join(classes)}")
     text = "\n".join(f"{row.item},{row.label}" for row in (*chosen, *tested))
-    return Data(source, test_source, classes, chosen, tested, hashlib.blake2b(text.encode(), digest_size=8).hexdigest())
+    return Data(source, test_source, classes, chosen, tested, hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), masks)
 
 
 def _order(names: set[str]) -> tuple[str, ...]:
     """Return class names in order, junk last."""
     return tuple(sorted(names, key=lambda name: (name == JUNK, name)))
+
+
+def _find_split(experiment: Experiment, folder: Path, name: str) -> tuple[Source, list[LabelRow], tuple[str, ...]]:
+    """Return a data set's split and its truth; where that is masks, the images' names and the classes of the pixels."""
+    source = Source(experiment.dataset, str(folder), split=name, size=experiment.size)
+    pool = open_pool(source)
+    if pool.truth_mask is not None:
+        return source, [LabelRow(item, "") for item in pool.ids], pool.class_names
+    return source, [LabelRow(item, label) for item, label in zip(pool.ids, pool.truth_N.tolist(), strict=True)], ()
 
 
 def find_set(folder: Path, name: str) -> tuple[Source, list[LabelRow]]:

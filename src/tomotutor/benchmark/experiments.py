@@ -57,11 +57,16 @@ class Experiment:
     methods : dict of str to dict
         Name of a method to the settings in which its recipe differs.
     plans : dict of str to Plan
-        Sizes: "small", and "full" where the paper has one.
+        Sizes: "tiny" (an hour or so on two cores) where "small" is days of them, "small", and "full" where the paper has one.
     named : tuple of str
         Our method, then the comparators it is tested against, named beforehand; every other row is descriptive.
     train, test : str
         The two sets in the data folder, see `tomotutor.benchmark.data`; "" as `train` makes a small set on the spot.
+    dataset : str
+        Kind of input (`tomotutor.sources.SOURCES`) of a published data set: the data folder is where it lies, `train` and `test` are
+        its splits. "": see `train`.
+    size : tuple of int
+        Pixels (y, x) that the data set's images are brought to; () leaves them.
     reference : dict or None
         Settings of a training on all labels, the ceiling; None: there is none.
     probes : tuple of str
@@ -76,6 +81,8 @@ class Experiment:
     named: tuple[str, ...] = ()
     train: str = "train"
     test: str = "test"
+    dataset: str = ""
+    size: tuple[int, ...] = ()
     reference: dict[str, str] | None = None
     probes: tuple[str, ...] = field(default=())
     deeper: str = ""
@@ -95,6 +102,13 @@ STRATEGIES: dict[str, dict[str, str]] = {
     "least_confidence": {"strategy": "least_confidence"},
     "no_transfer": {"transfer_weight": "0"},
 }
+# in the recipe `paper` teacher_student is the l2 form already
+PAPER_STRATEGIES: dict[str, dict[str, str]] = {
+    **{name: settings for name, settings in STRATEGIES.items() if name != "teacher_student_l2"},
+    "teacher_student_mean_sq": {"at_form": "mean_sq"},
+    **{name: {"strategy": name} for name in ("pair_badge", "pair_clue", "mc_dropout", "bald", "ll4al", "vaal", "sraal")},
+    **{name: {"strategy": name} for name in ("entropy_gradnorm", "egl", "typiclust", "prob_cover")},
+}
 NAMED = ("teacher_student", "margin", "entropy", "badge")
 
 # float32 and no audit items: runs with one seed can be compared, and a fixed test set measures them
@@ -102,6 +116,8 @@ MEASURED = {"precision": "float32", "audit_share": "0", "start": "scratch"}
 PRODUCT_SMALL = {**MEASURED, "width": "0.25"}
 FAIR_SMALL = {**PRODUCT_SMALL, "init": "scratch"}
 CIFAR_SMALL = {"width": "0.5", "epochs": "50", "init": "scratch"}
+# a first layer of stride 2 makes an image cost a seventh; warm, as in the paper, so that ten epochs a round add up
+CIFAR_TINY = {"width": "0.25", "stem": "3s2", "epochs": "10", "batch_size": "64", "precision": "bfloat16"}
 
 
 def _only(*names: str) -> dict[str, dict[str, str]]:
@@ -113,9 +129,10 @@ def _labeling(settings: dict[str, str], **more: object) -> Plan:
     return Plan("app", settings, even(60, 40, 8), seeds=10, **more)  # type: ignore[arg-type]
 
 
-def _cifar(**more: object) -> dict[str, Plan]:
-    """Return 10 to 40 % of CIFAR's 50,000 images, or of 10,000 at half width and a quarter of the schedule."""
+def _cifar(queries: int = 2, **more: object) -> dict[str, Plan]:
+    """Return 10 to 40 % of CIFAR's 50,000 images, of 10,000 at half width and a quarter of the schedule, or some of 5,000 at a quarter."""
     return {
+        "tiny": Plan("paper", CIFAR_TINY, even(500, 500, queries), per_class=500, **{"other_seeds": 1, **more}),  # type: ignore[arg-type]
         "small": Plan("paper", CIFAR_SMALL, even(1000, 500, 6), per_class=1000, **more),  # type: ignore[arg-type]
         "full": Plan("paper", {}, even(5000, 2500, 6), **more),  # type: ignore[arg-type]
     }
@@ -136,9 +153,11 @@ UNCERTAINTIES: dict[str, dict[str, str]] = {
 # a session that starts pretrained, with the product's recipe; bfloat16 halves the time and is as repeatable on one machine
 PRETRAINED_SMALL = {"precision": "bfloat16", "audit_share": "0", "width": "0.25"}
 START_BUDGETS = (10, 20, 40, 80, 160)
+SIMULATED_BUDGETS = (20, 40, 80, 160)
 FROM_SCRATCH = {"start": "scratch", "cold_start": "random"}
 STARTS: dict[str, dict[str, str]] = {
     "pair_badge": {"strategy": "pair_badge"},
+    "pair_clue": {"strategy": "pair_clue"},
     "margin": {"strategy": "margin"},
     "entropy": {"strategy": "entropy"},
     "badge": {"strategy": "badge"},
@@ -211,6 +230,25 @@ EXPERIMENTS: dict[str, Experiment] = {
         train="tomograms",
         test="tomograms_test",
     ),
+    "start-development": Experiment(
+        "the classes on which query rules for a pretrained start are chosen: six complexes, SNR 0.05, imbalance 4",
+        STARTS,
+        {"small": Plan("app", PRETRAINED_SMALL, SIMULATED_BUDGETS, seeds=3)},
+        named=("pair_clue", "margin", "entropy", "badge"),
+        train="development/train",
+        test="development/test",
+        reference={"strategy": "random"},
+    ),
+    "start-simulated": Experiment(
+        "Fig. 4 top in the regime of a labeling app: eleven complexes that the shipped weights have never seen and no recipe was chosen on",
+        STARTS,
+        {"small": Plan("app", PRETRAINED_SMALL, SIMULATED_BUDGETS, seeds=8)},
+        named=("pair_clue", "margin", "entropy", "badge"),
+        train="simulated/train",
+        test="simulated/test",
+        reference={"strategy": "random"},
+        probes=("errors",),
+    ),
     "start-heldout": Experiment(
         "ten complexes that the shipped weights have never seen, SNR 0.05",
         _starts("pair_badge", "random", "scratch_random", "margin", "teacher_student"),
@@ -258,26 +296,41 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "cifar10": Experiment(
         "Fig. 2 and Tables I to III and VI: accuracy against budget, gap, classes, high-gradient picks",
-        STRATEGIES,
-        _cifar(),
+        PAPER_STRATEGIES,
+        _cifar(other_seeds=3),
+        dataset="cifar10",
         named=NAMED,
         reference={},
         probes=("picks", "gradient"),
     ),
+    "fig3": Experiment(
+        "Fig. 3 on CamVid: segmentation, mean IoU against masks",
+        _only("teacher_student_l2", "random", "margin", "entropy"),
+        {
+            "tiny": Plan("paper", {"width": "0.25", "epochs": "30", "precision": "bfloat16"}, even(37, 18, 3)),
+            "small": Plan("paper", {"width": "0.5"}, even(37, 18, 6)),
+        },
+        named=("teacher_student_l2", "random", "margin", "entropy"),
+        dataset="camvid",
+        size=(90, 120),
+    ),
     "fig1": Experiment(
         "Fig. 1: one query on top of a third of the pool drawn at random; what was picked, and what it brings",
-        STRATEGIES,
+        PAPER_STRATEGIES,
         {
+            "tiny": Plan("paper", CIFAR_TINY, even(1750, 250, 1), per_class=500, other_seeds=1),
             "small": Plan("paper", CIFAR_SMALL, even(1750, 250, 1), per_class=500),
             "full": Plan("paper", {}, even(17500, 2500, 1)),
         },
-        named=NAMED,
+        named=("teacher_student", "random", "margin", "entropy", "badge"),
+        dataset="cifar10",
         probes=("picks", "gradient", "map"),
     ),
     "fig5-transfer": Experiment(
         "Fig. 5 left: form and weight of the transfer loss",
         {**_only("random", "no_transfer"), **TRANSFER_LOSSES},
-        _cifar(),
+        _cifar(1),
+        dataset="cifar10",
         named=("l2_100", "mean_sq_100", "no_transfer", "random"),
     ),
     "fig5-transfer-3d": Experiment(
@@ -289,20 +342,23 @@ EXPERIMENTS: dict[str, Experiment] = {
     "fig5-uncertainty": Experiment(
         "Fig. 5 right: what the disagreement is measured by",
         {**_only("teacher_student_l2", "random", "margin", "entropy", "least_confidence"), **UNCERTAINTIES},
-        _cifar(),
+        _cifar(1),
+        dataset="cifar10",
         named=("teacher_student_l2", "margin", "entropy", "random"),
     ),
     "fig6": Experiment(
         "Fig. 6: with and without temperature scaling of teacher and student",
         {**_only("teacher_student_l2", "random"), "temperature_scaling": {"at_form": "l2", "calibration": "temperature"}},
-        _cifar(),
+        _cifar(1),
+        dataset="cifar10",
         named=("temperature_scaling", "teacher_student_l2", "random"),
     ),
     "table5": Experiment(
         "Table V: a ResNet-50 trained on what was picked for a ResNet-18",
-        STRATEGIES,
+        PAPER_STRATEGIES,
         _cifar(),
-        named=NAMED,
+        named=("teacher_student", "random", "margin", "entropy", "badge"),
+        dataset="cifar10",
         deeper="resnet50",
     ),
     "table8": Experiment(

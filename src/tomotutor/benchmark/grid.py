@@ -73,7 +73,8 @@ def samples(cell: Cell, pool: int, test: int) -> tuple[int, int]:
     from tomotutor.recipe import preset
     from tomotutor.train import number_of_steps
 
-    recipe = preset(cell.plan.recipe, 2 if "cifar" in cell.name else 3).with_settings(cell.settings)
+    kind = cell.experiment.dataset
+    recipe = preset(cell.plan.recipe, 2 if kind else 3, kind).with_settings(cell.settings)
     trained = scored = 0
     for k in range(cell.trainings):
         labels = pool if cell.method == REFERENCE else cell.plan.budgets[k]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tomotutor.benchmark import metrics, oracle
+from tomotutor.benchmark.mask_oracle import MaskTruth
 from tomotutor.benchmark.oracle import UNKNOWN
 from tomotutor.compute import Compute, available_threads
 from tomotutor.pool import Pool
@@ -20,6 +21,7 @@ from tomotutor.round_files import read_scores, round_folder
 from tomotutor.session import Session
 from tomotutor.strategies import Scores
 from tomotutor.strategies.uncertainty import entropy
+from tomotutor.tasks import Confusion
 from tomotutor.train import fit, predict
 
 MAP_ITEMS = 500  # candidates on the map beside the picks
@@ -63,6 +65,34 @@ def measure_round(
     trained = session.score_pool(subset(session.pool, labeled), report).teacher_probs_NC.argmax(1)
     found["train_accuracy"] = float((trained == truth_N[labeled]).mean())
     return found
+
+
+def measure_masks(session: Session, truth: MaskTruth, test: Pool, test_truth: MaskTruth, report: Report | None = None) -> dict[str, Any]:
+    """Measure the model in use of a segmentation session.
+
+    Returns
+    -------
+    dict
+        Of the test set: miou (mean intersection over union of the classes), pixel_accuracy, per_class (IoU). train_miou: eval
+        mode, no augmentation, on the labeled images.
+    """
+
+    def confusion_of(pool: Pool, truth: MaskTruth) -> Confusion:
+        confusion = Confusion(len(session.classes))
+
+        def add(row: int, mask_YX: np.ndarray) -> None:
+            known = truth(row)
+            if known is not None:
+                confusion.add(known, mask_YX)
+
+        session.apply_masks(pool, add, report)
+        return confusion
+
+    labeled = np.array(sorted(session.labels()), np.int64)
+    tested = confusion_of(test, test_truth)
+    trained = confusion_of(subset(session.pool, labeled), lambda row: truth(int(labeled[row])))
+    per_class = [None if np.isnan(iou) else float(iou) for iou in tested.iou_C]
+    return {"miou": tested.mean_iou, "pixel_accuracy": tested.pixel_accuracy, "per_class": per_class, "train_miou": trained.mean_iou}
 
 
 def _compute(session: Session, recipe: Recipe) -> Compute:

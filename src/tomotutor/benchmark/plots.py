@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tomotutor.benchmark.cell import Line
-from tomotutor.benchmark.results import Runs, accuracy, gap, penalties
+from tomotutor.benchmark.results import Runs, accuracy, gap, measure_of, penalties
 
 MARKERS = "osv^D<>Phd*X"
 
@@ -128,12 +128,14 @@ def draw_all(runs: Runs) -> dict[str, Figure]:
     ceiling = float(np.mean([accuracy(line) for line in runs.reference])) if runs.reference else None
     labels = [str(n) for n in runs.labels_B]
     gaps = np.array([runs.values(method, gap).mean(0) for method in runs.lines])
+    name = measure_of(runs)
     found = {
-        "accuracy": curves(runs, accuracy, "accuracy on the test set", ceiling),
-        "balanced_accuracy": curves(runs, lambda line: float(line["balanced_accuracy"]), "balanced accuracy on the test set"),
-        "gap": table(runs, gaps, labels, "accuracy on the labeled items minus on the test set, by labels"),
-        "classes": table(runs, class_accuracy(runs), runs.first["classes"], f"accuracy by class after {runs.labels_B[-1]} labels"),
+        "accuracy": curves(runs, accuracy, f"{name} on the test set", ceiling),
+        "gap": table(runs, gaps, labels, f"{name} on the labeled items minus on the test set, by labels"),
+        "classes": table(runs, class_accuracy(runs), runs.first["classes"], f"{name} by class after {runs.labels_B[-1]} labels"),
         "penalty": penalty(runs),
     }
+    if "balanced_accuracy" in runs.first:
+        found["balanced_accuracy"] = curves(runs, lambda line: float(line["balanced_accuracy"]), "balanced accuracy on the test set")
     picked = picks_map(runs)
     return {**found, "picks": picked} if picked else found

@@ -55,14 +55,19 @@ class Runs:
         return [lines[-1] for lines in self.lines[method].values()]
 
 
+def measure_of(runs: Runs) -> str:
+    """Return what `accuracy` is, for people."""
+    return "mean IoU" if "miou" in runs.first else "accuracy"
+
+
 def accuracy(line: Line) -> float:
-    """On the test set."""
-    return float(line["accuracy"])
+    """On the test set; in segmentation mean IoU."""
+    return float(line["miou"] if "miou" in line else line["accuracy"])
 
 
 def gap(line: Line) -> float:
-    """Accuracy on the labeled items minus accuracy on the test set."""
-    return float(line["train_accuracy"] - line["accuracy"])
+    """Accuracy (or mean IoU) on the labeled items minus that on the test set."""
+    return float(line["train_miou" if "miou" in line else "train_accuracy"]) - accuracy(line)
 
 
 def classes_named(line: Line) -> float:

@@ -83,6 +83,7 @@ def _run_share(cells: list[Cell], folder: Path, data: Path) -> None:
     """Run cells in this process."""
     from tomotutor.benchmark.cell import run_cell
     from tomotutor.benchmark.grid import parent_is_gone
+    from tomotutor.benchmark.results import accuracy
     from tomotutor.cli.common import show_progress
     from tomotutor.progress import Progress
 
@@ -95,7 +96,7 @@ def _run_share(cells: list[Cell], folder: Path, data: Path) -> None:
         tty_line("")
         seconds = sum(line["seconds"].values())
         print(f"{line['method']}-{line['seed']}  round {line['round']} of {line['rounds']}  labels {line['labels']:5d}  "
-              f"accuracy {line['accuracy']:.3f}  {seconds:.0f} s", flush=True)  # fmt: skip
+              f"{'mIoU' if 'miou' in line else 'accuracy'} {accuracy(line):.3f}  {seconds:.0f} s", flush=True)  # fmt: skip
 
     for cell in cells:
         run_cell(cell, folder, data, told, report)
@@ -150,9 +151,9 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     bench.add_argument("--out", metavar="DIR", help=f"where figures go, as JSON (experiments: default {OUT})")
     options = bench.add_argument_group("experiments")
-    scale = "fit for two cores, or the paper's size (default small)"
-    options.add_argument("--scale", choices=("small", "full"), default="small", help=scale)
-    options.add_argument("--data", default="", metavar="DIR", help="folder with the pool and the test set")
+    scale = "about an hour on two cores, a night or more, or the paper's size (default small)"
+    options.add_argument("--scale", choices=("tiny", "small", "full"), default="small", help=scale)
+    options.add_argument("--data", default="", metavar="DIR", help="folder with the pool and the test set, or of the published data set")
     options.add_argument("--methods", default="", metavar="A,B", help="only these methods")
     options.add_argument("--seeds", default="", metavar="0-9", help="these seeds for every method (default: the experiment's)")
     options.add_argument("--jobs", type=_count, default=0, metavar="N", help="cells side by side, a thread each (default: one a core)")
