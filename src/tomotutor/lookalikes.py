@@ -46,7 +46,7 @@ def look_around(net: Net, pool: Pool, rows: np.ndarray, compute: Compute, *, gro
     _, _, axes = np.linalg.svd(centred[:: max(1, len(rows) // 5000)], full_matrices=False)
     xy_N2 = np.zeros((len(rows), 2), np.float32)
     xy_N2[:, : min(2, len(axes))] = centred @ axes[:2].T
-    group_N, _ = k_means(x_ND, max(1, min(groups, len(rows) // 2)), rng)
+    group_N = k_means(x_ND, max(1, min(groups, len(rows) // 2)), rng)
     # groups by size, the largest first
     names, group_N, size = np.unique(group_N, return_inverse=True, return_counts=True)
     rank = np.empty(len(names), np.int64)

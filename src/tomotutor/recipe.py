@@ -35,7 +35,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "prob_cover",
         "cod",
         "pair_badge",
-        "pair_clue",
         "residual",
     ),
     "uncertainty": ("kl_ts", "kl_st", "js", "mse", "l1", "at"),

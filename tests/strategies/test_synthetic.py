@@ -134,7 +134,7 @@ def test_distances_and_clusters():
     np.testing.assert_allclose(nearest(a, b), np.min(expected, 1), rtol=1e-4, atol=1e-5)
     assert np.isinf(nearest(a, b[:0])).all()
     x, cluster = blobs([30, 30, 30])
-    found, _ = k_means(x.astype(np.float32), 3, np.random.default_rng(0))
+    found = k_means(x.astype(np.float32), 3, np.random.default_rng(0))
     for c in range(3):
         assert len(set(found[cluster == c])) == 1
     assert len(set(found)) == 3

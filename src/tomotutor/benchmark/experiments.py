@@ -106,7 +106,7 @@ STRATEGIES: dict[str, dict[str, str]] = {
 PAPER_STRATEGIES: dict[str, dict[str, str]] = {
     **{name: settings for name, settings in STRATEGIES.items() if name != "teacher_student_l2"},
     "teacher_student_mean_sq": {"at_form": "mean_sq"},
-    **{name: {"strategy": name} for name in ("pair_badge", "pair_clue", "mc_dropout", "bald", "ll4al", "vaal", "sraal")},
+    **{name: {"strategy": name} for name in ("pair_badge", "residual", "mc_dropout", "bald", "ll4al", "vaal", "sraal")},
     **{name: {"strategy": name} for name in ("entropy_gradnorm", "egl", "typiclust", "prob_cover")},
 }
 NAMED = ("teacher_student", "margin", "entropy", "badge")
@@ -157,7 +157,6 @@ SIMULATED_BUDGETS = (20, 40, 80, 160)
 FROM_SCRATCH = {"start": "scratch", "cold_start": "random"}
 STARTS: dict[str, dict[str, str]] = {
     "pair_badge": {"strategy": "pair_badge"},
-    "pair_clue": {"strategy": "pair_clue"},
     "margin": {"strategy": "margin"},
     "entropy": {"strategy": "entropy"},
     "badge": {"strategy": "badge"},
@@ -167,6 +166,12 @@ STARTS: dict[str, dict[str, str]] = {
     "typical_random": {"strategy": "random"},
     "typiclust": {"strategy": "typiclust"},
     "residual": {"strategy": "residual"},
+    "core_set": {"strategy": "core_set"},
+    "qbc": {"strategy": "qbc"},
+    "cod": {"strategy": "cod"},
+    "teacher_student_l2": {"strategy": "teacher_student", "at_form": "l2"},
+    "no_transfer": {"strategy": "teacher_student", "transfer_weight": "0"},
+    "scratch_teacher_student": {"strategy": "teacher_student", **FROM_SCRATCH},
     "scratch_badge": {"strategy": "badge", **FROM_SCRATCH},
 }
 
@@ -234,7 +239,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "the classes on which query rules for a pretrained start are chosen: six complexes, SNR 0.05, imbalance 4",
         STARTS,
         {"small": Plan("app", PRETRAINED_SMALL, SIMULATED_BUDGETS, seeds=3)},
-        named=("pair_clue", "margin", "entropy", "badge"),
+        named=("pair_badge", "margin", "entropy", "badge"),
         train="development/train",
         test="development/test",
         reference={"strategy": "random"},
@@ -243,7 +248,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Fig. 4 top in the regime of a labeling app: eleven complexes that the shipped weights have never seen and no recipe was chosen on",
         STARTS,
         {"small": Plan("app", PRETRAINED_SMALL, SIMULATED_BUDGETS, seeds=8)},
-        named=("pair_clue", "margin", "entropy", "badge"),
+        named=("pair_badge", "margin", "entropy", "badge"),
         train="simulated/train",
         test="simulated/test",
         reference={"strategy": "random"},

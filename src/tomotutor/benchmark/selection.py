@@ -13,7 +13,7 @@ from tomotutor.strategies import STRATEGIES, Arrays, Candidates, Scores
 # choose from what networks have said already; the others read images or train networks of their own
 PURE = (
     "teacher_student", "random", "entropy", "margin", "least_confidence", "mc_dropout", "bald", "qbc", "core_set", "badge", "cod",
-    "typiclust", "prob_cover", "pair_badge", "pair_clue", "residual",
+    "typiclust", "prob_cover", "pair_badge", "residual",
 )  # fmt: skip
 CLASSES = 10
 PEER_PICKS = 100  # scikit-activeml's core-set costs the same for each pick, and is measured on fewer

@@ -4,7 +4,6 @@ from tomotutor.errors import TomoTutorError
 from tomotutor.strategies.adversarial import SRAAL, VAAL
 from tomotutor.strategies.badge import Badge, PairBadge, Residual
 from tomotutor.strategies.base import Arrays, Backend, Candidates, Scores, Strategy, ask_order, rank
-from tomotutor.strategies.clue import PairClue
 from tomotutor.strategies.cod import TemporalDiscrepancy
 from tomotutor.strategies.core_set import CoreSet
 from tomotutor.strategies.gradient import EntropyGradient, ExpectedGradientLength
@@ -37,7 +36,6 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "prob_cover": ProbCover,
     "cod": TemporalDiscrepancy,
     "pair_badge": PairBadge,
-    "pair_clue": PairClue,
     "residual": Residual,
 }
 

@@ -51,17 +51,10 @@ def spread(first: int, square_to: Callable[[int], np.ndarray], k: int, rng: np.r
     return picked
 
 
-def k_means(
-    x_ND: np.ndarray, k: int, rng: np.random.Generator, weight_N: np.ndarray | None = None, iterations: int = 50
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cluster of each row and the centres: Lloyd's algorithm from a k-means++ start, each row counting with its weight.
-
-    Fewer than k clusters where rows coincide, or where fewer than k have a weight above 0.
-    """
+def k_means(x_ND: np.ndarray, k: int, rng: np.random.Generator, iterations: int = 50) -> np.ndarray:
+    """Return the cluster of each row: Lloyd's algorithm from a k-means++ start; fewer than k clusters where rows coincide."""
     norm_N = np.square(x_ND).sum(1)
-    weight_N = np.ones(len(x_ND), np.float32) if weight_N is None else weight_N.astype(np.float32)
-    first = int(rng.integers(len(x_ND))) if weight_N.min() == weight_N.max() else int(weight_N.argmax())
-    start = spread(first, lambda i: weight_N * (norm_N + norm_N[i] - 2 * (x_ND @ x_ND[i])), k, rng)
+    start = spread(int(rng.integers(len(x_ND))), lambda i: norm_N + norm_N[i] - 2 * (x_ND @ x_ND[i]), k, rng)
     centres = x_ND[start].copy()
     cluster_N = np.full(len(x_ND), -1)
     for _ in range(iterations):
@@ -70,10 +63,10 @@ def k_means(
         if (cluster_N == before).all():
             break
         sums = np.zeros_like(centres)
-        np.add.at(sums, cluster_N, weight_N[:, None] * x_ND)
-        mass = np.bincount(cluster_N, weight_N, len(centres)).astype(np.float32)
-        centres[mass > 0] = sums[mass > 0] / mass[mass > 0, None]
-    return cluster_N, centres
+        np.add.at(sums, cluster_N, x_ND)
+        count = np.bincount(cluster_N, minlength=len(centres))
+        centres[count > 0] = sums[count > 0] / count[count > 0, None]
+    return cluster_N
 
 
 def unit(x_ND: np.ndarray) -> np.ndarray:

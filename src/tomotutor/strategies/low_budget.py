@@ -38,7 +38,7 @@ class TypiClust(Strategy):
     def select(self, utility_N: np.ndarray, k: int, candidates: Candidates) -> np.ndarray:  # noqa: D102
         x_ND, n = unit(candidates.features), len(candidates)
         clusters = max(1, min(len(candidates.labeled_rows) + k, 500, len(x_ND) // 20))
-        cluster_N, _ = k_means(x_ND, clusters, candidates.rng)
+        cluster_N = k_means(x_ND, clusters, candidates.rng)
         size = np.bincount(cluster_N)
         labels = np.bincount(cluster_N[n:], minlength=len(size))
         kept = np.flatnonzero(size > 5) if (size > 5).any() else np.array([size.argmax()])
@@ -88,7 +88,7 @@ class ProbCover(Strategy):
     def _find_cover(self, candidates: Candidates) -> tuple[list[np.ndarray], np.ndarray]:
         x_ND, n = unit(candidates.features), len(candidates)
         classes = candidates.teacher.log_probs_NC.shape[1]
-        radius = ball_radius(x_ND, k_means(x_ND, classes, np.random.default_rng(self.recipe.seed))[0])
+        radius = ball_radius(x_ND, k_means(x_ND, classes, np.random.default_rng(self.recipe.seed)))
         near: list[np.ndarray] = []
         for part, square in blocks(x_ND[:n], x_ND[:n]):
             square[np.arange(len(square)), np.arange(part.start, part.stop)] = -1
