@@ -10,10 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers import two_kinds, write_mrc
 from tomotutor.benchmark import grid
-from tomotutor.benchmark.cell import append_line, read_lines
+from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
 from tomotutor.benchmark.experiments import EXPERIMENTS, Experiment, Plan
 from tomotutor.benchmark.measure import PROBES
@@ -245,7 +246,8 @@ def test_names_do_not_collide_and_recipes_exist():
         assert set(experiment.probes) <= set(PROBES)
         for scale in experiment.plans:
             for cell in grid.find_cells(name, scale):
-                recipe = preset(cell.plan.recipe, 3).with_settings(cell.settings)  # a name that does not exist raises
+                ndim = 2 if experiment.dataset else 3
+                recipe = preset(cell.plan.recipe, ndim, experiment.dataset).with_settings(cell.settings)
                 assert recipe.audit_share == 0
                 assert recipe.precision != "auto"
                 assert recipe.width
@@ -291,6 +293,69 @@ def test_classes_can_be_kept_for_confirmation(tmp_path):
         open_data(experiment, dataclasses.replace(plan, classes=(3, 5)), tmp_path)
     with pytest.raises(TomoTutorError, match="asks for 44 labels, but its pool has 40"):
         open_data(experiment, dataclasses.replace(plan, budgets=(40, 44)), tmp_path)
+
+
+def test_a_published_data_set_is_taken_as_it_was_published(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    names = [f"data_batch_{i}" for i in range(1, 6)]
+    for name in (*names, "test_batch"):
+        records = np.hstack([np.arange(30)[:, None] % 10, rng.integers(0, 256, (30, 3072))]).astype(np.uint8)
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    (folder / "batches.meta.txt").write_text("\n".join(classes))
+    plan = dataclasses.replace(EXPERIMENTS["cifar10"].plans["tiny"], budgets=(50, 100), per_class=12)
+    found = open_data(EXPERIMENTS["cifar10"], plan, tmp_path)
+    assert (found.source.split, found.test_source.split, found.classes, found.masks) == ("train", "test", classes, False)
+    assert [sum(row.label == name for row in found.labels) for name in classes] == [12] * 10
+    assert {row.item.partition(":")[0] for row in found.labels} == set(names)
+    assert len(found.test_labels) == 30
+    for row in found.labels:
+        assert row.label == classes[int(row.item.partition(":")[2]) % 10]
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    """A data set like CamVid: dark road below, bright sky above, the border between them anywhere."""
+    folder, rng = tmp_path_factory.mktemp("street"), np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 4)):
+        for i in range(count):
+            border = int(rng.integers(12, 20))
+            mask = np.where(np.arange(32)[:, None] < border, 0, 3) + np.zeros((32, 40), int)
+            image = np.where(mask[..., None] == 0, 200, 40) + rng.integers(0, 40, (32, 40, 3))
+            for name, values in ((split, image), (f"{split}annot", mask)):
+                (folder / name).mkdir(exist_ok=True)
+                Image.fromarray(values.astype(np.uint8)).save(folder / name / f"{i:03d}.png")
+    return folder
+
+
+def test_masks_are_measured_by_their_overlap(street, tmp_path, capsys):
+    settings = {"width": "0.25", "epochs": "60", "precision": "float32", "batch_size": "4"}
+    experiment = dataclasses.replace(EXPERIMENTS["fig3"], size=(), plans={"tiny": Plan("paper", settings, (4, 6))})
+    cells = [Cell("fig3", "tiny", experiment, method, 0, {}) for method in ("teacher_student", "random")]
+    for cell in cells:
+        run_cell(cell, tmp_path, street, lambda line: None)
+        lines = read_lines(cell.file(tmp_path))
+        assert [line["labels"] for line in lines] == [4, 6]
+        assert len({row for line in lines for row in line["picked"]}) == 6
+        for line in lines:
+            sky, road = line["per_class"][0], line["per_class"][3]
+            assert line["miou"] > 0.3  # learned something; a network that says "road" everywhere has 0.25 at most
+            assert line["miou"] == pytest.approx(np.mean([iou for iou in line["per_class"] if iou is not None]))
+            assert min(sky, road) <= line["pixel_accuracy"] <= 1
+            assert 0 < line["train_miou"] <= 1
+            assert (line["pool"], line["test"]) == (12, 4)
+    first = [read_lines(cell.file(tmp_path))[0] for cell in cells]
+    assert first[0]["miou"] == first[1]["miou"]  # paired: the same first masks and the same training
+    assert main(["bench-report", str(tmp_path / "cells"), "--out", str(tmp_path / "report")]) == 0
+    text = (tmp_path / "report" / "summary.md").read_text()
+    assert "## Mean IoU on the test set" in text
+    assert "## Mean IoU by class after 6 labels" in text
+    assert "have a label" not in text
+    header = (tmp_path / "report" / "rounds.csv").read_text().splitlines()[0].split(",")
+    assert {"miou", "iou_Sky", "iou_Road"} <= set(header)
+    assert "accuracy_Sky" not in header
 
 
 def test_the_tomograms(data):

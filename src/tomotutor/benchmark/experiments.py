@@ -110,6 +110,7 @@ PAPER_STRATEGIES: dict[str, dict[str, str]] = {
     **{name: {"strategy": name} for name in ("entropy_gradnorm", "egl", "typiclust", "prob_cover")},
 }
 NAMED = ("teacher_student", "margin", "entropy", "badge")
+MASK_METHODS = ("teacher_student", "random", "margin", "entropy")  # of those that have a meaning in segmentation
 
 # float32 and no audit items: runs with one seed can be compared, and a fixed test set measures them
 MEASURED = {"precision": "float32", "audit_share": "0", "start": "scratch"}
@@ -195,6 +196,22 @@ def _outside(what: str, train: str) -> Experiment:
 DEVELOPMENT = _labeling(FAIR_SMALL, classes=(0, 14), per_class=200, imbalance=4.0)
 # the paper's simulated set: 50 classes, 24,000 subtomograms, 7 points from 10 to 40 %
 FIG4_FULL = Plan("paper", {}, even(2400, 1200, 6))
+
+
+def _images(what: str, dataset: str, test: str, init: int, query: int, queries: int) -> Experiment:
+    """Return the paper's protocol on a published data set of images, at its full size."""
+    masks = dataset == "cityscapes"
+    return Experiment(
+        what,
+        _only(*MASK_METHODS) if masks else PAPER_STRATEGIES,
+        {"full": Plan("paper", {}, even(init, query, queries))},
+        named=MASK_METHODS if masks else NAMED,
+        test=test,
+        dataset=dataset,
+        reference={},
+        probes=() if masks else ("picks", "gradient"),
+    )
+
 
 EXPERIMENTS: dict[str, Experiment] = {
     "smoke": Experiment(
@@ -310,15 +327,20 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "fig3": Experiment(
         "Fig. 3 on CamVid: segmentation, mean IoU against masks",
-        _only("teacher_student_l2", "random", "margin", "entropy"),
+        _only(*MASK_METHODS),
         {
             "tiny": Plan("paper", {"width": "0.25", "epochs": "30", "precision": "bfloat16"}, even(37, 18, 3)),
             "small": Plan("paper", {"width": "0.5"}, even(37, 18, 6)),
         },
-        named=("teacher_student_l2", "random", "margin", "entropy"),
+        named=MASK_METHODS,
         dataset="camvid",
         size=(90, 120),
     ),
+    "cifar100": _images("Fig. 2: CIFAR-100", "cifar100", "test", 5000, 2500, 6),
+    "svhn": _images("Fig. 2 and Table II: SVHN, accuracy by class", "svhn", "test", 7324, 3662, 6),
+    "caltech101": _images("Fig. 2: Caltech101", "caltech101", "test", 868, 434, 6),
+    "imagenet": _images("Fig. 2: ImageNet, 5 points", "imagenet", "val", 128120, 64060, 4),
+    "cityscapes": _images("Fig. 3: Cityscapes, mean IoU", "cityscapes", "val", 298, 149, 6),
     "fig1": Experiment(
         "Fig. 1: one query on top of a third of the pool drawn at random; what was picked, and what it brings",
         PAPER_STRATEGIES,
