@@ -10,7 +10,7 @@ from tomotutor.compute import Compute
 from tomotutor.errors import CancelledError, TomoTutorError, TrainingDivergedError
 from tomotutor.models import build_pair
 from tomotutor.recipe import Recipe, preset
-from tomotutor.train import batches, fit, how_often, number_of_steps, predict
+from tomotutor.train import batches, fit, number_of_steps, predict
 
 X, Y = two_kinds()
 X = X[:, None]
@@ -176,26 +176,6 @@ def test_batches_show_every_item_equally_often():
     seen = torch.cat(list(batches(10, 4, 25, torch.Generator().manual_seed(0))))
     assert torch.bincount(seen).tolist() == [10] * 10
     assert all(len(b) == 16 for b in batches(5, 16, 3, torch.Generator()))  # fewer items than a batch
-
-
-def test_batches_show_small_classes_as_often_as_the_balance_says():
-    y = torch.tensor([0] * 12 + [1] * 3 + [2])
-    for balance, expected in ((0.0, [12, 3, 1]), (0.5, [12, 3 * 2, 12**0.5]), (1.0, [12, 12, 12])):
-        seen = torch.cat(list(batches(len(y), 8, 4000, torch.Generator().manual_seed(0), how_often(y, balance))))
-        share = torch.bincount(y[seen]).double() / len(seen)
-        torch.testing.assert_close(share, torch.tensor(expected).double() / sum(expected), rtol=0.02, atol=0)
-    first = torch.cat(list(batches(len(y), 36, 1, torch.Generator().manual_seed(0), how_often(y, 1.0))))
-    assert torch.bincount(first).tolist() == [1] * 12 + [4] * 3 + [12]  # a pass holds each item as often as it should, no matter how drawn
-
-
-def test_balanced_training_finds_a_class_with_few_labels():
-    few = np.concatenate([np.flatnonzero(Y == 0), np.flatnonzero(Y == 1)[:1]])
-    found = {}
-    for balance in (0.0, 1.0):
-        nets = pair()
-        fit(nets, X[few], Y[few], FAST.replace(steps=30, balance=balance), CPU, seed=1)
-        found[balance] = predict(nets.parts(), lambda rows: X[rows], np.flatnonzero(Y == 1), CPU)["teacher"].probs_NC[:, 1].mean()
-    assert found[1.0] > found[0.0] + 0.1
 
 
 def test_number_of_steps():

@@ -92,8 +92,6 @@ class Recipe:
         A step-counted training takes more mini-batches than `steps` where these would be fewer passes over the labeled set.
     batch_size : int
         Items in a mini-batch.
-    balance : float
-        How much smaller classes are made up for in training, from 0 (each item is seen equally often) to 1 (each class is).
     optimizer, learning_rate, momentum, weight_decay
         Equal for teacher and student. `momentum` is for SGD.
     schedule : {"step", "one_cycle"}
@@ -139,7 +137,6 @@ class Recipe:
     steps: int = 160
     passes: int = 0
     batch_size: int = 16
-    balance: float = 0.0
     optimizer: str = "sgd"
     learning_rate: float = 0.05
     momentum: float = 0.9
@@ -182,10 +179,6 @@ class Recipe:
             raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
         if self.width not in (0.0, 0.25, 0.5, 1.0):
             raise TomoTutorError(f"recipe: width is {self.width}; expected 1, 0.5, 0.25, or 0 to let the machine decide")
-        if not 0 <= self.balance <= 1:
-            raise TomoTutorError(f"recipe: balance is {self.balance}; expected a number from 0 (items seen equally often) to 1 (classes)")
-        if self.balance and self.task == "segmentation":
-            raise TomoTutorError("recipe: balance counts items by class, which a segmentation session has none of; set it to 0")
         if self.committee < 2:
             raise TomoTutorError(f"recipe: committee is {self.committee}; expected 2 networks at least")
         if self.cold_start == "typical" and self.start == "scratch":

@@ -34,28 +34,14 @@ def number_of_steps(recipe: Recipe, items: int, *, warm: bool) -> int:
     return max(1, steps // 2) if warm else steps
 
 
-def batches(items: int, batch_size: int, steps: int, generator: torch.Generator, often_N: Tensor | None = None) -> Iterator[Tensor]:
-    """Yield `steps` index tensors from an endless run of random permutations, so that every item is seen equally often.
-
-    With `often_N` item i is in a permutation often_N[i] times: the whole part for sure, once more with the rest as its probability.
-    """
+def batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield `steps` index tensors from an endless run of random permutations, so that every item is seen equally often."""
     waiting = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         while len(waiting) < batch_size:
-            order = torch.randperm(items, generator=generator)
-            if often_N is not None:
-                times_N = (often_N + torch.rand(items, generator=generator, dtype=often_N.dtype)).long()
-                order = torch.arange(items).repeat_interleave(times_N)
-                order = order[torch.randperm(len(order), generator=generator)]
-            waiting = torch.cat((waiting, order))
+            waiting = torch.cat((waiting, torch.randperm(items, generator=generator)))
         yield waiting[:batch_size]
         waiting = waiting[batch_size:]
-
-
-def how_often(y_N: Tensor, balance: float) -> Tensor:
-    """Return how often each item is seen in a pass, (n_max / n_y)^balance: 1 for items of the largest class, more in smaller ones."""
-    count_C = torch.bincount(y_N).double()
-    return (count_C.max() / count_C[y_N]) ** balance
 
 
 def _optimizer(net: nn.Module, recipe: Recipe, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
@@ -127,10 +113,8 @@ def fit(
     x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N)
     lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
 
-    often_N = how_often(y.long(), recipe.balance) if recipe.balance else None
-
     def feed() -> Iterator[tuple[Tensor, Tensor]]:
-        for index in batches(len(x), recipe.batch_size, steps, generator, often_N):
+        for index in batches(len(x), recipe.batch_size, steps, generator):
             yield task.augment(x[index], y[index].long(), recipe.augmentation, generator, lopsided_N[index].tolist())
 
     nets = [pair.teacher, *([pair.student] if with_student else []), *along]
