@@ -13,16 +13,19 @@ import pytest
 from PIL import Image
 
 from helpers import two_kinds, write_mrc
-from tomotutor.benchmark import grid
+from tomotutor.benchmark import grid, mask_oracle
 from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
 from tomotutor.benchmark.experiments import EXPERIMENTS, Experiment, Plan
-from tomotutor.benchmark.measure import PROBES
+from tomotutor.benchmark.measure import PROBES, measure_masks, subset
 from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES
 from tomotutor.errors import TomoTutorError
 from tomotutor.formats.label_csv import LabelRow
 from tomotutor.recipe import preset
+from tomotutor.session import Session
+from tomotutor.session_file import create_session
+from tomotutor.sources import Source, open_pool
 
 SECONDS = ("seconds", "at", "deeper")  # what two runs of the same cell may differ in
 
@@ -356,6 +359,30 @@ def test_masks_are_measured_by_their_overlap(street, tmp_path, capsys):
     header = (tmp_path / "report" / "rounds.csv").read_text().splitlines()[0].split(",")
     assert {"miou", "iou_Sky", "iou_Road"} <= set(header)
     assert "accuracy_Sky" not in header
+
+
+def test_mean_iou_against_a_calculation_by_hand(street, tmp_path):
+    settings = {"width": "0.25", "epochs": "20", "precision": "float32", "batch_size": "4"}
+    create_session(tmp_path / "s", Source("camvid", str(street)), recipe="paper", settings=settings)
+    session = Session(tmp_path / "s")
+    truth = mask_oracle.read_truth(session, session.pool, "y")
+    mask_oracle.answer(session, truth, 4)
+    session.run_round()
+    test = open_pool(session.source.replace(split="test"))
+    found = measure_masks(session, truth, test, mask_oracle.read_truth(session, test, "y"))
+    for split, pool, name in (("test", test, "miou"), ("train", subset(session.pool, np.array(sorted(session.labels()))), "train_miou")):
+        predicted = {}
+        session.apply_masks(pool, lambda row, mask, kept=predicted: kept.update({row: mask}))
+        truths = [np.asarray(Image.open(street / f"{split}annot" / pool.ids[row])) for row in range(len(pool))]
+        assert len(predicted) == len(truths) == 4
+        iou = []
+        for number in range(11):
+            both = sum(int(((predicted[row] == number) & (mask == number)).sum()) for row, mask in enumerate(truths))
+            either = sum(int(((predicted[row] == number) | (mask == number)).sum()) for row, mask in enumerate(truths))
+            iou += [both / either] if either else []
+        assert found[name] == pytest.approx(np.mean(iou), rel=1e-12)
+        assert 0 < found[name] < 1  # imperfect, so that a mix-up of images would show
+    session.close()
 
 
 def test_the_tomograms(data):
