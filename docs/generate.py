@@ -1,13 +1,20 @@
-"""Makes the generated parts of the docs: cli.md from the parser, the table in strategies.md from the registry."""
+"""Makes the generated parts of the docs: cli.md from the parser, the table in strategies.md from the registry, and from the lines of
+each experiment its summary and its curve.
+"""
 
 import argparse
 import re
 from pathlib import Path
 
+from tomotutor import figures
+from tomotutor.benchmark.comparison import summary
+from tomotutor.benchmark.plots import draw_all
+from tomotutor.benchmark.results import read_runs
 from tomotutor.cli import make_parser
 from tomotutor.strategies import STRATEGIES
 
 HERE = Path(__file__).parent
+EXPERIMENTS = sorted((HERE / "benchmarks" / "experiments").glob("*/lines.jsonl"))
 
 
 def _describe(sub: argparse.ArgumentParser) -> str:
@@ -47,9 +54,12 @@ def strategies_page(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Return every generated page with its text."""
     strategies = HERE / "strategies.md"
-    return {HERE / "cli.md": cli_page(), strategies: strategies_page(strategies.read_text())}
+    summaries = {lines.with_name("summary.md"): summary(read_runs([lines])) for lines in EXPERIMENTS}
+    return {HERE / "cli.md": cli_page(), strategies: strategies_page(strategies.read_text()), **summaries}
 
 
 if __name__ == "__main__":
     for path, text in pages().items():
         path.write_text(text)
+    for lines in EXPERIMENTS:
+        figures.save(draw_all(read_runs([lines]))["accuracy"], lines.with_name("accuracy.png"))
