@@ -1,13 +1,16 @@
 """Settings of a round that are not the strategy's: start of training, twin, temperatures, uncertainty."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from helpers import array_pool, two_kinds
+from tomotutor.augment import half_turn
 from tomotutor.compute import Compute
 from tomotutor.recipe import Recipe
-from tomotutor.round import RoundView, held_out, load_pair, new_pair, run_round, shrink_and_perturb
+from tomotutor.round import RoundView, held_out, load_pair, new_pair, predict_answer, run_round, score_pool, shrink_and_perturb
 from tomotutor.round_files import RoundScores, round_folder, write_round
 from tomotutor.session import Session
 
@@ -113,3 +116,53 @@ def test_a_session_keeps_temperatures_and_features_and_predicts_with_them(sessio
     scores = session.score_pool(session.pool)
     item = session.current
     np.testing.assert_allclose(scores.teacher_probs_NC[item.row], item.teacher_probs, atol=1e-5)
+
+
+def test_the_answer_over_half_turns_is_the_mean_of_four_answers():
+    pair = new_pair(POOL, 2, RECIPE)
+    rows = np.arange(7, 20)
+    told = []
+    found = predict_answer(pair.parts(), POOL, rows, RECIPE.replace(tta="half_turns"), CPU, told.append)
+    plain = predict_answer(pair.parts(), POOL, rows, RECIPE, CPU)
+    for name, net in pair.parts().items():
+        x = torch.from_numpy(POOL.read(rows))
+        n = x.shape[-1]
+        index = torch.arange(n)
+        back = (n - index) % n  # 180 degrees about voxel n/2
+        views = [x, x[..., back, :, :][..., back, :], x[..., back, :, :][..., back], x[..., back, :][..., back]]
+        net.eval()
+        with torch.inference_mode():
+            probs = [torch.softmax(net(view.contiguous()).logits.double(), 1).numpy() for view in views]
+        np.testing.assert_allclose(found[name].probs_NC, np.mean(probs, 0), atol=1e-6)
+        np.testing.assert_allclose(plain[name].probs_NC, probs[0], atol=1e-6)
+        assert np.abs(probs[0] - np.mean(probs, 0)).max() > 1e-4  # the turns matter
+        np.testing.assert_array_equal(found[name].embedding_ND, plain[name].embedding_ND)
+    assert [p.done for p in told] == sorted(p.done for p in told)
+    assert (told[-1].done, told[-1].total) == (4 * 13, 4 * 13)
+
+
+def test_a_lopsided_wedge_is_turned_about_y_alone():
+    tilts = np.tile([[-60.0, 60.0]], (60, 1))
+    tilts[10] = (-60, 40)
+    pool = dataclasses.replace(POOL, tilt_range_N2=tilts)
+    nets = new_pair(POOL, 2, RECIPE).parts()
+    recipe, rows = RECIPE.replace(tta="half_turns"), np.array([9, 10, 11])
+    found, all_turns = (predict_answer(nets, p, rows, recipe, CPU)["teacher"].probs_NC for p in (pool, POOL))
+    np.testing.assert_array_equal(found[[0, 2]], all_turns[[0, 2]])
+    x = torch.from_numpy(POOL.read(rows))
+    with torch.inference_mode():
+        two = [torch.softmax(nets["teacher"].eval()(view).logits.double(), 1)[1].numpy() for view in (x, half_turn(x, "y"))]
+    np.testing.assert_allclose(found[1], np.mean(two, 0), atol=1e-6)
+    assert np.abs(found[1] - all_turns[1]).max() > 1e-5
+
+
+def test_audit_items_and_the_final_answer_are_turned_and_candidates_are_not():
+    turned, plain = (run_round(view(), RECIPE.replace(tta=tta), CPU) for tta in ("half_turns", "none"))
+    audits = np.isin(turned.scored_rows, np.arange(55, 60))
+    np.testing.assert_array_equal(turned.teacher_probs_NC[~audits], plain.teacher_probs_NC[~audits])
+    np.testing.assert_array_equal(turned.queue_rows, plain.queue_rows)
+    answer = predict_answer(turned.pair.parts(), POOL, np.arange(55, 60), RECIPE.replace(tta="half_turns"), CPU)
+    np.testing.assert_allclose(turned.teacher_probs_NC[audits], answer["teacher"].probs_NC, atol=1e-6)
+    final = score_pool(turned.pair, POOL.shape, POOL, RECIPE.replace(tta="half_turns"), CPU)
+    np.testing.assert_allclose(final.teacher_probs_NC[55:], answer["teacher"].probs_NC, atol=1e-6)
+    assert not np.allclose(final.teacher_probs_NC[55:], plain.teacher_probs_NC[audits], atol=1e-6)

@@ -49,6 +49,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "start": ("scratch", "pretrained"),
     "cold_start": ("random", "typical"),
     "precision": ("auto", "float32", "bfloat16"),
+    "tta": ("none", "half_turns"),
 }
 SEGMENTING = ("drn_d_22",)  # teachers that give a class to each pixel
 
@@ -101,6 +102,9 @@ class Recipe:
     precision : {"auto", "float32", "bfloat16"}
         "auto" takes the fastest path whose gradients agree with float32; the others fix precision and layout, so that
         runs with one seed can be compared.
+    tta : {"none", "half_turns"}
+        Test-time augmentation. "half_turns" (volumes): the final answer, and that for audit items, is the mean over the box and its half
+        turns about x, y and z; candidates are ranked as they are.
     strategy : str
         A key of `tomotutor.strategies.STRATEGIES`.
     uncertainty : {"kl_ts", "kl_st", "js", "mse", "l1", "at"}
@@ -145,6 +149,7 @@ class Recipe:
     decay_at: float = 1.0
     augmentation: str = "strong"
     precision: str = "auto"
+    tta: str = "none"
     strategy: str = "teacher_student"
     uncertainty: str = "kl_ts"
     calibration: str = "none"
@@ -226,7 +231,7 @@ class Recipe:
 # What the app's recipe differs in where networks start pretrained (docs/evidence.md tells how it was found)
 PRETRAINED: dict[str, Any] = {
     "start": "pretrained", "cold_start": "typical", "init": "scratch", "steps": 100, "passes": 8, "learning_rate": 0.01,
-    "strategy": "pair_badge", "initial_size": 20, "query_size": 20, "candidate_factor": 50,
+    "strategy": "pair_badge", "initial_size": 20, "query_size": 20, "candidate_factor": 50, "tta": "half_turns",
 }  # fmt: skip
 
 # What differs from the paper's simulated cryo-ET schedule, by kind of input. Not stated there, and ours: the batch size and

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from tomotutor import compute as computing
+from tomotutor.augment import asymmetric, half_turn
 from tomotutor.backend import RoundBackend
 from tomotutor.calibration import at_temperature, expected_calibration_error, fit_temperature
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError
 from tomotutor.models import Net, Output, Pair, build_pair
 from tomotutor.pool import Pool
-from tomotutor.progress import Report, ignore
+from tomotutor.progress import Progress, Report, ignore
 from tomotutor.recipe import Recipe
 from tomotutor.start import load_start
 from tomotutor.strategies import STRATEGIES, Candidates, Scores, ask_order, check_per_pixel, disagreement_of
@@ -196,13 +197,57 @@ def _batch_size(pool: Pool) -> int:
     return max(1, min(64, 2**22 // math.prod(pool.shape[1:])))
 
 
+def predict_answer(
+    nets: dict[str, Net], pool: Pool, rows: np.ndarray, recipe: Recipe, compute: Compute, report: Report = ignore
+) -> dict[str, Scores]:
+    """Run networks over items for an answer that is kept: with the recipe's test-time augmentation.
+
+    Returns
+    -------
+    dict of str to Scores
+        One per network: the log of the mean probabilities over the half turns, and the embedding of the box as it is. Items whose tilt
+        range is asymmetric are turned about y alone, which leaves their missing wedge in place.
+    """
+    turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
+    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows])) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
+    start, done, total = time.perf_counter(), 0, len(rows) * (1 + len(turns))
+
+    def tell(progress: Progress) -> None:
+        now = done + progress.done
+        report(replace(progress, done=now, total=total, eta_s=(time.perf_counter() - start) / now * (total - now)))
+
+    def run(turn: str, turned_N: np.ndarray) -> dict[str, Scores]:
+        nonlocal done
+
+        def read(part: np.ndarray) -> np.ndarray:
+            x_NC = pool.read(part)
+            return half_turn(torch.from_numpy(x_NC), turn).numpy() if turn else x_NC
+
+        found = predict(nets, read, rows[turned_N], compute, batch_size=_batch_size(pool), report=tell)
+        done += len(rows)
+        return found
+
+    everything_N = np.ones(len(rows), bool)
+    found = run("", everything_N)
+    sums = {name: scores.probs_NC for name, scores in found.items()}
+    views_N = np.ones(len(rows))
+    for turn in turns:
+        turned_N = everything_N if turn == "y" else ~lopsided_N
+        for name, scores in run(turn, turned_N).items():
+            sums[name][turned_N] += scores.probs_NC
+        views_N += turned_N
+    if turns:
+        found = {name: replace(scores, log_probs_NC=np.log(sums[name] / views_N[:, None])) for name, scores in found.items()}
+    return found
+
+
 def score_pool(
     pair: Pair,
     shape: tuple[int, ...],
     pool: Pool,
+    recipe: Recipe,
     compute: Compute,
     *,
-    task: str = "classification",
     temperatures: Mapping[str, float] | None = None,
     each: Callable[[np.ndarray, np.ndarray], None] | None = None,
     report: Report = ignore,
@@ -213,14 +258,12 @@ def score_pool(
     ----------
     pair, shape
         The networks, and (C, ...spatial) of what they were trained on.
-    pool, compute, report
+    pool, recipe, compute, report
         What to score and how.
-    task : str
-        A key of `TASKS`.
     temperatures : dict of str to float
         Of teacher and student, where the round fitted them.
     each : callable
-        Called with the rows of each batch and the teacher's class for each item, or in segmentation for each pixel (N, y, x).
+        In segmentation, called with the rows of each batch and the teacher's class for each pixel (N, y, x).
     """
     if pool.shape != shape:
         raise TomoTutorError(f"the new items have the shape {pool.shape}, the model was trained on {shape}; expected the same")
@@ -229,9 +272,12 @@ def score_pool(
         if each:
             each(rows, outputs["teacher"].logits.argmax(1).to(torch.int16).cpu().numpy())
 
-    found = predict(
-        pair.parts(), pool.read, np.arange(len(pool)), compute, task=TASKS[task], batch_size=_batch_size(pool), each=tell, report=report
-    )
+    rows = np.arange(len(pool))
+    if recipe.task == "segmentation":
+        task, size = TASKS[recipe.task], _batch_size(pool)
+        found = predict(pair.parts(), pool.read, rows, compute, task=task, batch_size=size, each=tell, report=report)
+    else:
+        found = predict_answer(pair.parts(), pool, rows, recipe, compute, report)
     scores = scaled(found, temperatures or {})
     teacher = scores["teacher"]
     return PoolScores(teacher.probs_NC, teacher.confidence_N, disagreement_of(teacher, scores["student"]))
@@ -273,6 +319,10 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         return predict(pair.parts(), view.pool.read, rows, compute, task=task, batch_size=_batch_size(view.pool), report=report)
 
     scores = score(scored_rows)
+    if recipe.tta != "none" and len(view.other_rows):
+        at = np.searchsorted(scored_rows, view.other_rows)
+        for name, kept in predict_answer(pair.parts(), view.pool, view.other_rows, recipe, compute, report).items():
+            scores[name].log_probs_NC[at] = kept.log_probs_NC
     temperatures: dict[str, float] = {}
     metrics: dict[str, float] = {}
     if out_N.any():
@@ -317,4 +367,4 @@ def predict_from_scratch(view: RoundView, recipe: Recipe, compute: Compute, rows
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     x_NC = view.pool.read(view.train_rows)
     fit(pair, x_NC, view.train_labels, recipe, compute, seed=seed, with_student=False, tilt_range_N2=tilts, report=report)
-    return predict({"teacher": pair.teacher}, view.pool.read, rows, compute, report=report)["teacher"].log_probs_NC.argmax(1)
+    return predict_answer({"teacher": pair.teacher}, view.pool, rows, recipe, compute, report)["teacher"].log_probs_NC.argmax(1)

@@ -715,7 +715,7 @@ class Session:
         report : callable
             Progress.
         each : callable
-            Called with the rows of each batch and the classes predicted for them; in segmentation the masks, (N, y, x).
+            In segmentation, called with the rows of each batch and the masks predicted for them, (N, y, x).
 
         Raises
         ------
@@ -730,7 +730,7 @@ class Session:
         pair = load_pair(self.pool, len(self.classes), recipe, round_folder(self.folder, self._number))
         temperatures = self._rounds[-1].record.get("temperatures")
         return score_pool(
-            pair, self.pool.shape, pool, self._compute(), task=recipe.task, temperatures=temperatures, each=each, report=report or ignore
+            pair, self.pool.shape, pool, recipe, self._compute(), temperatures=temperatures, each=each, report=report or ignore
         )
 
     def predictions(self, report: Report | None = None) -> Predictions:

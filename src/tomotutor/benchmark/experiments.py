@@ -152,7 +152,7 @@ UNCERTAINTIES: dict[str, dict[str, str]] = {
 }
 
 # a session that starts pretrained, with the product's recipe; bfloat16 halves the time and is as repeatable on one machine
-PRETRAINED_SMALL = {"precision": "bfloat16", "audit_share": "0", "width": "0.25"}
+PRETRAINED_SMALL = {"precision": "bfloat16", "audit_share": "0", "width": "0.25", "tta": "none"}
 START_BUDGETS = (10, 20, 40, 80, 160)
 SIMULATED_BUDGETS = (20, 40, 80, 160)
 FROM_SCRATCH = {"start": "scratch", "cold_start": "random"}
@@ -247,7 +247,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "start-product": Experiment(
         "the same by the app's own steps: 20 typical items, then 20 more a round",
         _starts("pair_badge", "badge", "typical_random"),
-        {"small": Plan("app", PRETRAINED_SMALL, even(20, 20, 3), seeds=5)},
+        {"small": Plan("app", {**PRETRAINED_SMALL, "tta": "half_turns"}, even(20, 20, 3), seeds=5)},
         named=("pair_badge", "badge", "typical_random"),
         train="tomograms",
         test="tomograms_test",
