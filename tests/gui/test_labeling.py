@@ -168,6 +168,23 @@ def test_the_volume_is_really_painted(page, dock, qtbot):
     assert pixels.std() > 5
 
 
+def test_the_whole_box_is_in_view_whatever_the_window_becomes(page, dock, qtbot):
+    viewer, edge = dock._viewer, page.session.pool.shape[-1]
+    window, canvas = viewer.window._qt_window, viewer.window._qt_viewer.canvas.native
+
+    def fits():  # a box turned by 15° is 1.2 to 1.3 times as wide as its edge
+        return 0.6 < edge * viewer.scene.camera.zoom / min(canvas.width(), canvas.height()) < 0.85
+
+    for size in ((1400, 900), (1000, 900), (1500, 700)):
+        window.resize(*size)
+        qtbot.waitUntil(fits)
+    viewer.scene.camera.zoom *= 2
+    zoom = viewer.scene.camera.zoom
+    window.resize(1200, 900)
+    qtbot.wait(300)
+    assert viewer.scene.camera.zoom == zoom  # what a person chose stays
+
+
 def test_a_deleted_layer_comes_back(page, press, dock):
     dock._viewer.layers.clear()
     press(Key.Key_1)

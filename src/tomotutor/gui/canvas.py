@@ -50,6 +50,8 @@ class ItemCanvas:
         self._volume: Image | None = None
         self._surface: Surface | None = None
         self._item: np.ndarray | None = None
+        self._zoom = 0.0  # as we set it; another one is the person's
+        viewer.canvas.events.size.connect(self._fit_again)
         self.rendering = Rendering.VOLUME
         self.sigma = 1.2
         self.density_percent = 4.0
@@ -61,9 +63,16 @@ class ItemCanvas:
         self.draw()
         if first and x_C is not None:
             self._viewer.reset_view()
+            self._zoom = self._viewer.scene.camera.zoom
             if x_C.ndim == 4:  # a little from the side: looking straight along the beam, a volume looks flat
                 camera = self._viewer.scene.camera
                 camera.angles = tuple(a + turn for a, turn in zip(camera.angles, (0, 15, -15), strict=True))
+
+    def _fit_again(self) -> None:
+        """Fit the item to a canvas that changed its size, as while a window is laid out, unless the person has zoomed since."""
+        if self._item is not None and self._viewer.scene.camera.zoom == self._zoom:
+            self._viewer.fit_to_view()
+            self._zoom = self._viewer.scene.camera.zoom
 
     def draw(self) -> None:
         """Draw the item again, after a setting changed."""
