@@ -104,6 +104,19 @@ def test_a_whole_run(tomogram_set, capsys):
     assert "the new voxels have 12 Å, the model was trained at 10 Å; see --rescale" in capsys.readouterr().err
 
 
+def test_new_items_are_answered_with_the_tilts_of_the_session(array_file, tmp_path):
+    session = str(tmp_path / "s")
+    new = ["new", session, "--array", str(array_file), "--classes", "ball,slab", "--tilt-range", "-60", "40"]
+    assert main([*new, *SET, "--set", "audit_share=0"]) == 0
+    assert main(["run", session, "--oracle", "y", "--init", "8", "--query", "6", "--rounds", "0"]) == 0
+    assert main(["predict", session, "--out", str(tmp_path / "p.csv")]) == 0
+    assert main(["apply", session, "--array", str(array_file), "--out", str(tmp_path / "applied")]) == 0
+    own, applied = (list(csv.DictReader(path.open())) for path in (tmp_path / "p.csv", tmp_path / "applied" / "predictions.csv"))
+    compared = [(a, b) for a, b in zip(own, applied, strict=True) if a["labeled"] == "0"]
+    assert len(compared) == 60 - 8
+    assert all(a["confidence"] == b["confidence"] for a, b in compared)  # turned about y alone, both times
+
+
 def test_an_interrupted_run_goes_on(tomogram_set, capsys):
     folder = tomogram_set
     new(folder)

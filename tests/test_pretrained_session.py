@@ -10,10 +10,13 @@ from safetensors.torch import load_file, save_file
 
 from helpers import FAST, answer_truthfully, two_kinds
 from tomotutor.audit import is_better
+from tomotutor.augment import half_turn
 from tomotutor.compute import Compute
 from tomotutor.errors import TomoTutorError
 from tomotutor.models import build_pair
 from tomotutor.recipe import PRETRAINED, Recipe
+from tomotutor.round import load_pair
+from tomotutor.round_files import round_folder
 from tomotutor.session import Session
 from tomotutor.session_file import create_session
 from tomotutor.sources import Source
@@ -217,9 +220,9 @@ def test_better_is_what_chance_does_not_explain(wins, losses, both, better):
 
 def test_a_recipe_goes_back_to_scratch_without_what_belongs_to_the_start():
     recipe = Recipe(**PRETRAINED).replace(query_size=33, seed=5)
-    assert recipe.from_scratch() == Recipe(query_size=33, seed=5)
+    assert recipe.from_scratch() == Recipe(query_size=33, seed=5, tta="half_turns")  # answers stay comparable
     assert recipe.replace(steps=77).from_scratch().steps == 77  # what a person chose stays
-    assert recipe.with_settings({"start": "scratch", "steps": "9"}) == Recipe(query_size=33, seed=5, steps=9)
+    assert recipe.with_settings({"start": "scratch", "steps": "9"}) == Recipe(query_size=33, seed=5, steps=9, tta="half_turns")
     fresh = Recipe(init="scratch")
     assert fresh.from_scratch() is fresh
 
@@ -227,3 +230,26 @@ def test_a_recipe_goes_back_to_scratch_without_what_belongs_to_the_start():
 def test_a_typical_cold_start_needs_a_start():
     with pytest.raises(TomoTutorError, match="cold_start is typical, which pretrained networks tell"):
         Recipe(cold_start="typical")
+
+
+def test_the_final_answer_is_the_mean_over_half_turns(tmp_path, array_file):
+    session = make_session(tmp_path, array_file, audit_share="0")
+    assert session.recipe.tta == "half_turns"
+    answer_truthfully(session, 8)
+    session.run_round()
+    found = session.predictions()
+    parts = load_pair(session.pool, len(session.classes), session.recipe, round_folder(session.folder, 1)).parts()
+    x = torch.from_numpy(session.pool.read(np.arange(60)))
+    with torch.inference_mode():
+        turned = [x, *(half_turn(x, axis) for axis in "xyz")]
+        probs = [torch.softmax(parts["teacher"].eval()(view).logits.double(), 1).numpy() for view in turned]
+    unlabeled = np.setdiff1d(np.arange(60), list(session.labels()))
+    expected = np.mean(probs, 0).max(1)[unlabeled]
+    np.testing.assert_allclose(found.confidence_N[unlabeled], expected, atol=1e-5)
+    assert np.abs(probs[0].max(1)[unlabeled] - expected).max() > 1e-4
+    session.close()
+
+
+def test_a_session_of_before_answers_as_before():
+    old = {key: value for key, value in Recipe(**PRETRAINED).to_dict().items() if key != "tta"}
+    assert Recipe.from_dict(old).tta == "none"

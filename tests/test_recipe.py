@@ -39,6 +39,7 @@ def test_app_does_not_grow_with_the_labels():
         ({"query_size": "0"}, "query_size is 0"),
         ({"strategy": "psychic"}, "strategy is 'psychic'"),
         ({"committee": "1"}, "committee is 1; expected 2 networks at least"),
+        ({"task": "segmentation", "teacher": "drn_d_22", "audit_share": "0", "tta": "half_turns"}, "tta turns volumes"),
         ({"mc_passes": "0"}, "mc_passes is 0"),
         ({"teacher": "resnet1000"}, "teacher is 'resnet1000'"),
         ({"teacher": "drn_d_22"}, "teacher drn_d_22 is not for classification; expected resnet18 or resnet34"),

@@ -184,6 +184,8 @@ class Recipe:
             raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
         if self.width not in (0.0, 0.25, 0.5, 1.0):
             raise TomoTutorError(f"recipe: width is {self.width}; expected 1, 0.5, 0.25, or 0 to let the machine decide")
+        if self.task == "segmentation" and self.tta != "none":
+            raise TomoTutorError("recipe: tta turns volumes, and segmentation works on images; set it to none")
         if self.committee < 2:
             raise TomoTutorError(f"recipe: committee is {self.committee}; expected 2 networks at least")
         if self.cold_start == "typical" and self.start == "scratch":
@@ -200,7 +202,7 @@ class Recipe:
         if self.start == "scratch":
             return self
         plain = Recipe().to_dict()
-        back = {name: plain[name] for name, value in PRETRAINED.items() if getattr(self, name) == value}
+        back = {name: plain[name] for name, value in PRETRAINED.items() if name != "tta" and getattr(self, name) == value}
         return self.replace(**{**back, "start": "scratch"})
 
     def to_dict(self) -> dict[str, Any]:

@@ -209,36 +209,34 @@ def predict_answer(
         range is asymmetric are turned about y alone, which leaves their missing wedge in place.
     """
     turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
-    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows])) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
-    start, done, total = time.perf_counter(), 0, len(rows) * (1 + len(turns))
+    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows]), bool) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
+    passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
+    start, done, total = time.perf_counter(), 0, sum(int(turned_N.sum()) for turned_N in passes.values())
 
     def tell(progress: Progress) -> None:
         now = done + progress.done
         report(replace(progress, done=now, total=total, eta_s=(time.perf_counter() - start) / now * (total - now)))
 
-    def run(turn: str, turned_N: np.ndarray) -> dict[str, Scores]:
+    def run(turn: str) -> dict[str, Scores]:
         nonlocal done
 
         def read(part: np.ndarray) -> np.ndarray:
             x_NC = pool.read(part)
             return half_turn(torch.from_numpy(x_NC), turn).numpy() if turn else x_NC
 
-        found = predict(nets, read, rows[turned_N], compute, batch_size=_batch_size(pool), report=tell)
-        done += len(rows)
+        found = predict(nets, read, rows[passes[turn]], compute, batch_size=_batch_size(pool), report=tell)
+        done += int(passes[turn].sum())
         return found
 
-    everything_N = np.ones(len(rows), bool)
-    found = run("", everything_N)
+    found = run("")
+    if not turns:
+        return found
     sums = {name: scores.probs_NC for name, scores in found.items()}
-    views_N = np.ones(len(rows))
     for turn in turns:
-        turned_N = everything_N if turn == "y" else ~lopsided_N
-        for name, scores in run(turn, turned_N).items():
-            sums[name][turned_N] += scores.probs_NC
-        views_N += turned_N
-    if turns:
-        found = {name: replace(scores, log_probs_NC=np.log(sums[name] / views_N[:, None])) for name, scores in found.items()}
-    return found
+        for name, scores in run(turn).items():
+            sums[name][passes[turn]] += scores.probs_NC
+    views_N = np.sum(list(passes.values()), axis=0)
+    return {name: replace(scores, log_probs_NC=np.log(sums[name] / views_N[:, None])) for name, scores in found.items()}
 
 
 def score_pool(
@@ -315,18 +313,18 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     clock = time.perf_counter()
     scored_rows = np.union1d(view.candidate_rows, view.other_rows).astype(np.int64)
 
-    def score(rows: np.ndarray) -> dict[str, Scores]:
-        return predict(pair.parts(), view.pool.read, rows, compute, task=task, batch_size=_batch_size(view.pool), report=report)
+    def answer(rows: np.ndarray) -> dict[str, Scores]:
+        return predict_answer(pair.parts(), view.pool, rows, recipe, compute, report)
 
-    scores = score(scored_rows)
+    scores = predict(pair.parts(), view.pool.read, scored_rows, compute, task=task, batch_size=_batch_size(view.pool), report=report)
     if recipe.tta != "none" and len(view.other_rows):
         at = np.searchsorted(scored_rows, view.other_rows)
-        for name, kept in predict_answer(pair.parts(), view.pool, view.other_rows, recipe, compute, report).items():
+        for name, kept in answer(view.other_rows).items():
             scores[name].log_probs_NC[at] = kept.log_probs_NC
     temperatures: dict[str, float] = {}
     metrics: dict[str, float] = {}
     if out_N.any():
-        temperatures, metrics = calibrate(score(view.train_rows[out_N]), view.train_labels[out_N])
+        temperatures, metrics = calibrate(answer(view.train_rows[out_N]), view.train_labels[out_N])
         scores = scaled(scores, temperatures)
     seconds["score"] = time.perf_counter() - clock
 

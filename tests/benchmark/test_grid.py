@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import two_kinds, write_mrc
+from helpers import array_pool, two_kinds, write_mrc
 from tomotutor.benchmark import grid, mask_oracle
 from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
@@ -22,6 +22,7 @@ from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES
 from tomotutor.errors import TomoTutorError
 from tomotutor.formats.label_csv import LabelRow
+from tomotutor.pool import ItemCache
 from tomotutor.recipe import preset
 from tomotutor.session import Session
 from tomotutor.session_file import create_session
@@ -383,6 +384,23 @@ def test_mean_iou_against_a_calculation_by_hand(street, tmp_path):
         assert found[name] == pytest.approx(np.mean(iou), rel=1e-12)
         assert 0 < found[name] < 1  # imperfect, so that a mix-up of images would show
     session.close()
+
+
+def test_some_items_of_a_pool_are_as_they_were_in_it():
+    x, _ = two_kinds(12, edge=8)
+    names, tilts = np.array([f"t{i}" for i in range(12)], object), np.array([[-60.0, 60 - i] for i in range(12)])
+    whole = dataclasses.replace(
+        array_pool(x[:, None]), group_N=names, tilt_range_N2=tilts, truth_N=names[::-1], statistics=lambda row: (float(row), 2.0),
+        cache=ItemCache(),
+    )  # fmt: skip
+    rows = np.array([7, 2, 9])
+    whole.read(np.arange(12))  # what the cache has by row is the whole pool's
+    some = subset(whole, rows)
+    assert some.ids == ("i7", "i2", "i9")
+    np.testing.assert_array_equal(some.read(np.arange(3)), whole.read(rows))
+    for name in ("group_N", "tilt_range_N2", "truth_N"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows])
+    assert len(some.padded_N) == 0
 
 
 def test_the_tomograms(data):

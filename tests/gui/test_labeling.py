@@ -175,14 +175,18 @@ def test_the_whole_box_is_in_view_whatever_the_window_becomes(page, dock, qtbot)
     def fits():  # a box turned by 15° is 1.2 to 1.3 times as wide as its edge
         return 0.6 < edge * viewer.scene.camera.zoom / min(canvas.width(), canvas.height()) < 0.85
 
+    qtbot.waitUntil(fits)
     for size in ((1400, 900), (1000, 900), (1500, 700)):
         window.resize(*size)
         qtbot.waitUntil(fits)
-    viewer.scene.camera.zoom *= 2
-    zoom = viewer.scene.camera.zoom
-    window.resize(1200, 900)
-    qtbot.wait(300)
-    assert viewer.scene.camera.zoom == zoom  # what a person chose stays
+    camera, width = viewer.scene.camera, 1200
+    for change in ({"zoom": 2 * camera.zoom}, {"center": (3.0, 4.0, 5.0)}):
+        camera.update(change)
+        chosen = (camera.zoom, *camera.center)
+        window.resize(width, 900)
+        width += 100
+        qtbot.wait(300)
+        assert (camera.zoom, *camera.center) == chosen  # what a person chose stays
 
 
 def test_a_deleted_layer_comes_back(page, press, dock):

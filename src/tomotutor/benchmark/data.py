@@ -39,9 +39,9 @@ class Data:
     labels, test_labels : list of LabelRow
         Their truth; items of other classes are left out.
     fingerprint : str
-        Hash of all items in use and their classes.
+        Hash of all items in use and their classes, or masks.
     masks : bool
-        Whether the truth is a mask for each image; `labels` then only name the images.
+        Whether the truth is a mask for each image; the labels are then hashes of the masks.
     """
 
     source: Source
@@ -83,7 +83,7 @@ def open_data(experiment: Experiment, plan: Plan, folder: Path) -> Data:
     tested = test_labels if masks else [row for row in test_labels if row.label in classes]
     if not tested:
         raise TomoTutorError(f"{folder}: no item of the test set {names[1]} is of the classes {', '.join(classes)}")
-    text = "\n".join(f"{row.item},{row.label}" for row in (*chosen, *tested))
+    text = "\n".join(f"{row.item},{row.label}" for row in (*chosen, *tested)) + (f"\n{experiment.size}" if experiment.size else "")
     return Data(source, test_source, classes, chosen, tested, hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), masks)
 
 
@@ -93,11 +93,12 @@ def _order(names: set[str]) -> tuple[str, ...]:
 
 
 def _find_split(experiment: Experiment, folder: Path, name: str) -> tuple[Source, list[LabelRow], tuple[str, ...]]:
-    """Return a data set's split and its truth; where that is masks, the images' names and the classes of the pixels."""
+    """Return a data set's split and its truth; where that is masks, their hashes, and the classes of the pixels."""
     source = Source(experiment.dataset, str(folder), split=name, size=experiment.size)
     pool = open_pool(source)
     if pool.truth_mask is not None:
-        return source, [LabelRow(item, "") for item in pool.ids], pool.class_names
+        masks = (hashlib.blake2b(pool.truth_mask(row).tobytes(), digest_size=8).hexdigest() for row in range(len(pool)))
+        return source, [LabelRow(item, mask) for item, mask in zip(pool.ids, masks, strict=True)], pool.class_names
     return source, [LabelRow(item, label) for item, label in zip(pool.ids, pool.truth_N.tolist(), strict=True)], ()
 
 

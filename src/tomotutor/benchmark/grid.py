@@ -81,7 +81,8 @@ def samples(cell: Cell, pool: int, test: int) -> tuple[int, int]:
         trained += recipe.batch_size * number_of_steps(recipe, labels, warm=k > 0 and recipe.init == "warm")
         candidates = min(recipe.candidate_factor * cell.queries[k], pool - labels)
         probes = cell.experiment.probes
-        scored += candidates * (1 + ("gradient" in probes)) + test + labels + pool * ("pool" in probes)
+        answers = (test + labels + pool * ("pool" in probes)) * (4 if recipe.tta == "half_turns" else 1)
+        scored += candidates * (1 + ("gradient" in probes)) + answers
     return trained, scored
 
 

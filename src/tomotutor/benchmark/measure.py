@@ -16,7 +16,7 @@ from tomotutor.compute import Compute, available_threads
 from tomotutor.pool import Pool
 from tomotutor.progress import Report, ignore
 from tomotutor.recipe import Recipe
-from tomotutor.round import compute_for, load_pair, new_pair
+from tomotutor.round import compute_for, load_pair, new_pair, predict_answer
 from tomotutor.round_files import read_scores, round_folder
 from tomotutor.session import Session
 from tomotutor.strategies import Scores
@@ -29,11 +29,14 @@ MAP_ITEMS = 500  # candidates on the map beside the picks
 
 def subset(pool: Pool, rows: np.ndarray) -> Pool:
     """Return some items of a pool as a pool."""
-    return dataclasses.replace(
-        pool, ids=tuple(pool.ids[row] for row in rows), cut=lambda i: pool.cut(int(rows[i])),
-        padded_N=pool.padded_N[rows] if len(pool.padded_N) else pool.padded_N,
-        group_N=pool.group_N[rows] if len(pool.group_N) else pool.group_N,
-    )  # fmt: skip
+
+    def of_row(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
+        return None if function is None else lambda i: function(int(rows[i]))
+
+    columns = ("padded_N", "group_N", "tilt_range_N2", "angles_deg_N3", "offset_zyx_N3", "truth_N")
+    taken: dict[str, Any] = {name: values[rows] for name in columns if len(values := getattr(pool, name))}
+    functions: dict[str, Any] = {name: of_row(getattr(pool, name)) for name in ("cut", "prepared", "statistics", "truth_mask")}
+    return dataclasses.replace(pool, ids=tuple(pool.ids[row] for row in rows), cache=None, **taken, **functions)
 
 
 def measure_round(
@@ -55,8 +58,7 @@ def measure_round(
     Returns
     -------
     dict
-        Of the test set: accuracy, balanced_accuracy, macro_f1, ece, per_class. train_accuracy: eval mode, no augmentation, on
-        the labeled items.
+        Of the test set: accuracy, balanced_accuracy, macro_f1, ece, per_class. train_accuracy: likewise of the labeled items.
     """
     used = np.flatnonzero(test_truth_N != UNKNOWN)
     probs_NC = session.score_pool(subset(test, used), report).teacher_probs_NC
@@ -189,6 +191,6 @@ def train_deeper(
     pair = new_pair(session.pool, len(session.classes), recipe)
     fit(pair, session.pool.read(labeled), truth_N[labeled], recipe, compute, seed=recipe.seed, with_student=False, report=report)
     used = np.flatnonzero(test_truth_N != UNKNOWN)
-    scores = predict({"teacher": pair.teacher}, test.read, used, compute, report=report)["teacher"]
+    scores = predict_answer({"teacher": pair.teacher}, test, used, recipe, compute, report)["teacher"]
     accuracy = metrics.classification(scores.probs_NC, test_truth_N[used])["accuracy"]
     return {"deeper": {"teacher": teacher, "accuracy": accuracy, "seconds": time.perf_counter() - clock}}

@@ -91,9 +91,10 @@ def table(runs: Runs, values: np.ndarray, columns: Sequence[str], title: str, di
 
 
 def class_accuracy(runs: Runs) -> np.ndarray:
-    """Return (methods, classes) accuracy after the last round, mean over seeds; NaN where a class has no test item."""
-    last = [[line["per_class"] for line in runs.last(method)] for method in runs.lines]
-    return np.array([np.array(seeds, np.float64).mean(0) for seeds in last])
+    """Return (methods, classes) accuracy after the last round, mean over the seeds that have one; NaN where none has."""
+    last = [np.array([line["per_class"] for line in runs.last(method)], np.float64) for method in runs.lines]
+    known = [np.isfinite(values_SC).sum(0) for values_SC in last]
+    return np.array([np.where(n, np.nansum(values_SC, 0) / np.maximum(n, 1), np.nan) for values_SC, n in zip(last, known, strict=True)])
 
 
 def picks_map(runs: Runs) -> Figure | None:

@@ -117,9 +117,9 @@ def target_of(runs: Runs) -> tuple[float, str]:
     """Return the accuracy to reach and what it is."""
     if runs.reference:
         ceiling = statistics.mean(map(accuracy, runs.reference))
-        return TARGET * ceiling, f"{TARGET:.0%} of the accuracy with all {runs.reference[0]['labels']} labels ({ceiling:.3f})"
+        return TARGET * ceiling, f"{TARGET:.0%} of the {measure_of(runs)} with all {runs.reference[0]['labels']} labels ({ceiling:.3f})"
     name = "random" if "random" in runs.lines else next(iter(runs.lines))
-    return statistics.mean(map(accuracy, runs.last(name))), f"the final accuracy of {name}"
+    return statistics.mean(map(accuracy, runs.last(name))), f"the final {measure_of(runs)} of {name}"
 
 
 def penalties(runs: Runs) -> np.ndarray:

@@ -241,6 +241,8 @@ def _apply(args: argparse.Namespace) -> None:
             low_pass=source.low_pass or trained.low_pass, normalise=trained.normalise,
         )  # fmt: skip
         pool = open_pool(source)
+        if trained.tilt_range and not np.isfinite(pool.tilt_range_N2).any():
+            pool = open_pool(source.replace(tilt_range=trained.tilt_range))
         voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst
         if voxel and known and abs(voxel - known) > 0.01 * known:
             print(f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale", file=sys.stderr)

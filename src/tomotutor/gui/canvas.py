@@ -50,7 +50,7 @@ class ItemCanvas:
         self._volume: Image | None = None
         self._surface: Surface | None = None
         self._item: np.ndarray | None = None
-        self._zoom = 0.0  # as we set it; another one is the person's
+        self._view: tuple[float, ...] = ()  # zoom and centre as we set them; others are the person's
         viewer.canvas.events.size.connect(self._fit_again)
         self.rendering = Rendering.VOLUME
         self.sigma = 1.2
@@ -62,17 +62,22 @@ class ItemCanvas:
         self._item = x_C
         self.draw()
         if first and x_C is not None:
-            self._viewer.reset_view()
-            self._zoom = self._viewer.scene.camera.zoom
             if x_C.ndim == 4:  # a little from the side: looking straight along the beam, a volume looks flat
-                camera = self._viewer.scene.camera
-                camera.angles = tuple(a + turn for a, turn in zip(camera.angles, (0, 15, -15), strict=True))
+                self._viewer.scene.camera.angles = (0, 15, -15)
+            self._fit()
+
+    def _fit(self) -> None:
+        self._viewer.fit_to_view(layers=[layer for layer in (self._volume, self._surface) if self._alive(layer)])
+        self._view = self._camera()
+
+    def _camera(self) -> tuple[float, ...]:
+        camera = self._viewer.scene.camera
+        return (camera.zoom, *camera.center)
 
     def _fit_again(self) -> None:
-        """Fit the item to a canvas that changed its size, as while a window is laid out, unless the person has zoomed since."""
-        if self._item is not None and self._viewer.scene.camera.zoom == self._zoom:
-            self._viewer.fit_to_view()
-            self._zoom = self._viewer.scene.camera.zoom
+        """Fit the item to a canvas that changed its size, as while a window is laid out, unless the person has zoomed or moved it since."""
+        if self._item is not None and self._camera() == self._view:
+            self._fit()
 
     def draw(self) -> None:
         """Draw the item again, after a setting changed."""
