@@ -39,7 +39,7 @@ class Data:
     labels, test_labels : list of LabelRow
         Their truth; items of other classes are left out.
     fingerprint : str
-        Hash of all items in use and their classes, or masks.
+        Hash of the names of all items in use and their classes, or masks; not of their voxels.
     masks : bool
         Whether the truth is a mask for each image; the labels are then hashes of the masks.
     """
