@@ -116,6 +116,15 @@ def test_new_items_are_answered_with_the_tilts_of_the_session(array_file, tmp_pa
     assert len(compared) == 60 - 8
     assert all(a["confidence"] == b["confidence"] for a, b in compared)  # turned about y alone, both times
 
+    other, own_tilts = tmp_path / "other.npz", tmp_path / "own.npz"
+    for path, seed in ((other, 1), (own_tilts, 2)):
+        np.savez(path, x=np.random.default_rng(seed).normal(0, 1, (4, 16, 16, 16)).astype(np.float32))
+    assert main(["add", session, "--array", str(other)]) == 0
+    assert main(["add", session, "--array", str(own_tilts), "--tilt-range", "-50", "50"]) == 0
+    tilts_N2 = Session(session, write=False).pool.tilt_range_N2
+    assert tilts_N2[:64].tolist() == [[-60, 40]] * 64
+    assert tilts_N2[64:].tolist() == [[-50, 50]] * 4
+
 
 def test_an_interrupted_run_goes_on(tomogram_set, capsys):
     folder = tomogram_set

@@ -16,7 +16,7 @@ from tomotutor.errors import TomoTutorError
 from tomotutor.files import new_folder
 from tomotutor.pool import Cut, ItemCache, Pool
 from tomotutor.session_file import SessionFile
-from tomotutor.sources import Source, open_pool, resolve
+from tomotutor.sources import Source, open_pool, resolve, with_tilts_of
 from tomotutor.sources.copies import absolute, copy_lists, in_folder
 from tomotutor.store import SessionStore
 
@@ -64,7 +64,7 @@ def new_part(source: Source, first: Source, prefixes: Sequence[str]) -> Part:
     """Describe an input to add: its items are prepared as those of the session's first input, and called after its file."""
     source = absolute(resolve(source))
     alike = ("box", "rescale", "low_pass", "normalise", "mean", "std", "size")
-    source = source.replace(**{name: getattr(first, name) for name in alike})
+    source = with_tilts_of(first, source.replace(**{name: getattr(first, name) for name in alike}))
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in source.file.stem) or "items"
     number = next(n for n in range(1, len(prefixes) + 2) if (stem if n == 1 else f"{stem}-{n}") not in prefixes)
     return Part(stem if number == 1 else f"{stem}-{number}", source)

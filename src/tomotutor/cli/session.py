@@ -231,7 +231,7 @@ def _apply(args: argparse.Namespace) -> None:
     from tomotutor.formats.lists import format_of
     from tomotutor.session import Session, predictions_from
     from tomotutor.session_file import SessionFile
-    from tomotutor.sources import open_pool, resolve
+    from tomotutor.sources import open_pool, resolve, with_tilts_of
 
     source, trained, out = read_source(args), SessionFile.read(Path(args.session)).source, Path(args.out)
     session = Session(args.session)
@@ -240,9 +240,7 @@ def _apply(args: argparse.Namespace) -> None:
             mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C), rescale=source.rescale or trained.rescale,
             low_pass=source.low_pass or trained.low_pass, normalise=trained.normalise,
         )  # fmt: skip
-        pool = open_pool(source)
-        if trained.tilt_range and not np.isfinite(pool.tilt_range_N2).any():
-            pool = open_pool(source.replace(tilt_range=trained.tilt_range))
+        pool = open_pool(with_tilts_of(trained, source))
         voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst
         if voxel and known and abs(voxel - known) > 0.01 * known:
             print(f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale", file=sys.stderr)

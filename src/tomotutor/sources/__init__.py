@@ -76,4 +76,10 @@ def _with_tilt_range(pool: Pool, source: Source) -> Pool:
     return dataclasses.replace(pool, tilt_range_N2=np.array([found[name] for name in pool.group_N.tolist()]))
 
 
-__all__ = ["DATASETS", "SOURCES", "Source", "open_denoised", "open_pool", "resolve", "with_statistics"]
+def with_tilts_of(first: Source, source: Source) -> Source:
+    """Return `source` with the tilt range that the user gave for `first`, where nothing tells that of its own items."""
+    own = np.isfinite(open_pool(source).tilt_range_N2).any()
+    return source.replace(tilt_range=first.tilt_range) if first.tilt_range and not own else source
+
+
+__all__ = ["DATASETS", "SOURCES", "Source", "open_denoised", "open_pool", "resolve", "with_statistics", "with_tilts_of"]
