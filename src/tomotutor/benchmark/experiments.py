@@ -96,6 +96,8 @@ STRATEGIES: dict[str, dict[str, str]] = {
     "margin": {"strategy": "margin"},
     "entropy": {"strategy": "entropy"},
     "badge": {"strategy": "badge"},
+    "pair_badge": {"strategy": "pair_badge"},
+    "residual": {"strategy": "residual"},
     "core_set": {"strategy": "core_set"},
     "qbc": {"strategy": "qbc"},
     "cod": {"strategy": "cod"},
@@ -107,7 +109,7 @@ PAPER_STRATEGIES: dict[str, dict[str, str]] = {
     **{name: settings for name, settings in STRATEGIES.items() if name != "teacher_student_l2"},
     "teacher_student": {},
     "teacher_student_mean_sq": {"at_form": "mean_sq"},
-    **{name: {"strategy": name} for name in ("pair_badge", "residual", "mc_dropout", "bald", "ll4al", "vaal", "sraal")},
+    **{name: {"strategy": name} for name in ("mc_dropout", "bald", "ll4al", "vaal", "sraal")},
     **{name: {"strategy": name} for name in ("entropy_gradnorm", "egl", "typiclust", "prob_cover")},
 }
 NAMED = ("teacher_student", "margin", "entropy", "badge")
