@@ -1,11 +1,14 @@
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import tomotutor
+from tomotutor.benchmark.experiments import EXPERIMENTS, REFERENCE
 from tomotutor.cli import make_parser
+from tomotutor.recipe import preset
 
 TOP = Path(__file__).parents[1]
 
@@ -33,3 +36,24 @@ def test_commands_and_links_in_the_docs_are_real(page):
 
 def test_the_version_is_one():
     assert f'version = "{tomotutor.__version__}"' in (TOP / "pyproject.toml").read_text()
+
+
+# of other folders the lines are of changed settings, or of rules that are gone
+RECORDED = {
+    (name, scale): lines
+    for name, experiment in EXPERIMENTS.items()
+    for scale, ending in (("tiny", "-tiny"), ("small", ""))
+    if scale in experiment.plans and (lines := TOP / f"docs/benchmarks/experiments/{name}{ending}/lines.jsonl").exists()
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), RECORDED)
+def test_experiments_still_have_the_recipes_of_their_lines(name, scale):
+    experiment, plan = EXPERIMENTS[name], EXPERIMENTS[name].plans[scale]
+    lines = map(json.loads, RECORDED[name, scale].read_text().splitlines())
+    for line in {line["method"]: line for line in lines}.values():
+        own = experiment.reference if line["method"] == REFERENCE else experiment.methods[line["method"]]
+        start = preset(plan.recipe, 2 if experiment.dataset else 3, experiment.dataset, line["recipe"]["task"])
+        now = start.with_settings({**plan.settings, **(own or {})}).to_dict()
+        changed = {key for key, then in line["recipe"].items() if then != now.get(key, 0)}  # settings that are gone were off
+        assert changed <= {"seed", "initial_size", "query_size"}, line["method"]

@@ -232,7 +232,7 @@ class Recipe:
 
 # What the app's recipe differs in where networks start pretrained (docs/evidence.md tells how it was found)
 PRETRAINED: dict[str, Any] = {
-    "start": "pretrained", "cold_start": "typical", "init": "scratch", "steps": 100, "passes": 8, "learning_rate": 0.01,
+    "start": "pretrained", "cold_start": "typical", "init": "scratch", "steps": 200, "passes": 8, "learning_rate": 0.01,
     "strategy": "pair_badge", "initial_size": 20, "query_size": 20, "candidate_factor": 50, "tta": "half_turns",
 }  # fmt: skip
 
