@@ -340,7 +340,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Fig. 3 on CamVid: segmentation, mean IoU against masks",
         {name: PAPER_STRATEGIES[name] for name in MASK_METHODS},
         {
-            "tiny": Plan("paper", {"width": "0.25", "epochs": "30", "precision": "bfloat16"}, even(37, 18, 3)),
+            # in bfloat16 some initial weights of a DRN have gradients too far from those in float32 to be accepted
+            "tiny": Plan("paper", {"width": "0.25", "epochs": "30"}, even(37, 18, 3)),
             "small": Plan("paper", {"width": "0.5"}, even(37, 18, 6)),
         },
         named=MASK_METHODS,
