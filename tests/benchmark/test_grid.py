@@ -206,14 +206,14 @@ def test_a_slurm_array_runs_the_same_cells(tmp_path, capsys):
     command = ["bench", "tomograms", "--data", str(data), "--out", str(tmp_path), "--seeds", "0-2,5", "--set", "steps=9", "--slurm"]
     assert main(command) == 0
     script = capsys.readouterr().out
-    assert "#SBATCH --array=1-48\n" in script  # 11 methods and all labels, 4 seeds
+    assert "#SBATCH --array=1-56\n" in script  # 13 methods and all labels, 4 seeds
     (tmp_path / "tomotutor").write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
     (tmp_path / "tomotutor").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "7"}
     done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=True)
     words = done.stdout.splitlines()
     assert words[words.index("--data") + 1] == str(data)
-    assert words[-2:] == ["--cell", "7/48"]
+    assert words[-2:] == ["--cell", "7/56"]
     assert words[words.index("--set") + 1] == "steps=9"
 
 
