@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tomotutor import compute as computing
-from tomotutor.compute import Compute, choose, gradient_error, gradients, remembered
+from tomotutor.compute import Compute, choose, layer_errors, relative_error, remembered
 from tomotutor.errors import TomoTutorError
 from tomotutor.models import build_pair
 
@@ -28,14 +28,17 @@ class WrongBackward(torch.autograd.Function):
         return grad * 3.0 + 1.0
 
 
+class BrokenConv3d(torch.nn.Conv3d):
+    """A convolution whose input gradient is wrong in the channels-last layout."""
+
+    def forward(self, x):
+        return super().forward(WrongBackward.apply(x) if self.weight.is_contiguous(memory_format=torch.channels_last_3d) else x)
+
+
 def broken_when_channels_last():
     net = teacher()
-    last = net.stages[3]
-    last.register_forward_hook(
-        lambda module, args, output: (
-            WrongBackward.apply(output) if module[0].conv1.weight.is_contiguous(memory_format=torch.channels_last_3d) else output
-        )
-    )
+    good = net.stages[3][0].conv2
+    net.stages[3][0].conv2 = BrokenConv3d(good.in_channels, good.out_channels, 3, padding=1, bias=False)
     return net
 
 
@@ -44,8 +47,7 @@ def test_a_path_with_wrong_gradients_is_refused_and_logged(caplog):
     with caplog.at_level(logging.WARNING):
         chosen = choose(broken_when_channels_last, SHAPE, device="cpu", threads=1, paths=[wrong], batch=4)
     assert chosen == Compute("cpu", "float32", False, 0, 1)
-    assert "% off float32" in caplog.text
-    assert "falling back" in caplog.text
+    assert "% off float32 in layer stages.3.0.conv2 (limit 5 %); falling back to 1 CPU thread, float32, contiguous" in caplog.text
 
 
 def test_a_path_that_does_not_run_is_passed_over(caplog):
@@ -55,12 +57,12 @@ def test_a_path_that_does_not_run_is_passed_over(caplog):
     assert "does not run here" in caplog.text
 
 
-def test_the_choice_on_this_machine_has_right_gradients():
+def test_the_choice_on_this_machine_computes_the_network():
     chosen = choose(teacher, SHAPE, batch=4)
     torch.manual_seed(1)
-    x = torch.randn(4, *SHAPE)
-    expected = gradients(teacher(), x, Compute(chosen.device))
-    assert gradient_error(gradients(teacher(), x, chosen), expected) < computing.GRADIENT_TOLERANCE
+    errors = layer_errors(teacher(), torch.randn(4, *SHAPE), chosen)
+    assert max(errors.values()) < computing.TOLERANCE
+    assert {"stem.0", "stages.3.1.bn2", "fc"} < set(errors)
 
 
 def test_small_maps_can_stay_in_float32():
@@ -75,13 +77,26 @@ def test_small_maps_can_stay_in_float32():
     assert kinds == {0: torch.bfloat16, 1: torch.bfloat16, 2: torch.float32, 3: torch.float32}  # maps 8, 4, 2, 1
 
 
-def test_gradient_error():
-    good = [torch.ones(10), torch.full((5,), 1e-9)]
-    assert gradient_error(good, good) == 0
-    assert gradient_error([torch.ones(10) * 1.1, good[1]], good) == pytest.approx(0.1, rel=1e-3)
-    assert gradient_error([good[0], good[1] * 2], good) < 1e-3  # noise around nothing
-    assert gradient_error([torch.full((10,), torch.nan), good[1]], good) == float("inf")
-    assert gradient_error([torch.full((10,), torch.inf), good[1]], good) == float("inf")
+def test_relative_error():
+    good = torch.ones(10)
+    assert relative_error(good, good) == relative_error(torch.zeros(3), torch.zeros(3)) == 0
+    assert relative_error(good * 1.1, good) == pytest.approx(0.1, rel=1e-3)
+    for bad in (torch.nan, torch.inf):
+        assert relative_error(torch.full((10,), bad), good) == float("inf")
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
+def test_rounding_is_no_fault_however_deep_the_network(architecture):
+    """bfloat16 of 2D kernels is right everywhere; in a ResNet-50 its rounding changes gradients by more than themselves."""
+
+    def build():
+        return build_pair(architecture, ndim=2, channels=3, edge=32, classes=4, width=0.25, seed=0).teacher
+
+    path = Compute("cpu", "bfloat16", False, 0, 1)
+    torch.manual_seed(0)
+    errors = layer_errors(build(), torch.randn(8, 3, 32, 32), path)
+    assert 1e-4 < max(errors.values()) < 0.01
+    assert computing.checked(path, build, (3, 32, 32)) == path
 
 
 def test_the_choice_is_measured_once_and_remembered(tmp_path):
@@ -109,10 +124,10 @@ def test_threads_are_those_of_the_machine_or_fewer_where_asked(monkeypatch):
         assert computing.available_threads(keep_one=True) == max(1, expected - 1)
 
 
-def test_a_precision_that_is_insisted_on_is_refused_where_its_gradients_are_garbage(monkeypatch):
+def test_a_precision_that_is_insisted_on_is_refused_where_it_computes_something_else():
     path = Compute("cpu", "bfloat16", True, 4, 1)
-    monkeypatch.setattr(computing, "gradients", lambda net, x, p: [g.sign() if p == path else g for g in gradients(net, x, p)])
-    with pytest.raises(TomoTutorError, match=r"precision bfloat16: on this machine its gradients are \d+ % off float32; choose float32"):
-        computing.checked(path, teacher, SHAPE)
-    monkeypatch.setattr(computing, "gradients", lambda net, x, p: [g * (1.3 if p == path else 1) for g in gradients(net, x, p)])
-    assert computing.checked(path, teacher, SHAPE) == path  # rounding, not garbage
+    with pytest.raises(
+        TomoTutorError, match=r"precision bfloat16: on this machine layer stages.3.0.conv2 is \d+ % off float32; choose float32"
+    ):
+        computing.checked(path, broken_when_channels_last, SHAPE)
+    assert computing.checked(path, teacher, SHAPE) == path

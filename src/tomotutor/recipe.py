@@ -100,7 +100,7 @@ class Recipe:
     augmentation : {"none", "flip", "strong"}
         See `tomotutor.augment`.
     precision : {"auto", "float32", "bfloat16"}
-        "auto" takes the fastest path whose gradients agree with float32; the others fix precision and layout, so that
+        "auto" takes the fastest path whose layers, one by one, agree with float32; the others fix precision and layout, so that
         runs with one seed can be compared.
     tta : {"none", "half_turns"}
         Test-time augmentation. "half_turns" (volumes): the final answer, and that for audit items, is the mean over the box and its half
