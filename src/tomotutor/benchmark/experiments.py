@@ -190,10 +190,10 @@ def _starts(*names: str) -> dict[str, dict[str, str]]:
 
 
 def _outside(what: str, train: str) -> Experiment:
-    """Return a comparison of pretrained and fresh networks on a set that lies outside what the weights were trained on."""
+    """Return a comparison of pretrained and fresh networks, and of rules, on a set that lies outside what the weights were trained on."""
     return Experiment(
         f"{what}: does a pretrained start still help?",
-        _starts("random", "scratch_random", "pair_badge"),
+        _starts("random", "scratch_random", "pair_badge", "badge", "margin", "entropy"),
         {"small": Plan("app", PRETRAINED_SMALL, (20, 40, 160), seeds=3)},
         named=("random", "scratch_random"),
         train=f"{train}/train",
