@@ -26,20 +26,20 @@ def _styles(runs: Runs) -> dict[str, dict[str, object]]:
         ours, compared = number == 0, method in runs.first["named"]
         styles[method] = {
             "color": colours[number % len(colours)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4,
-            "linewidth": 2.4 if ours else 1.4, "linestyle": "-" if compared else "--", "zorder": 3 if ours else 2,
+            "linewidth": 2.4 if ours else 1.4, "linestyle": "-" if ours or compared else "--", "zorder": 3 if ours else 2,
         }  # fmt: skip
     return styles
 
 
 def curves(runs: Runs, value: Callable[[Line], float], name: str, ceiling: float | None = None) -> Figure:
-    """Draw a value against labels: mean over seeds, band of one standard deviation."""
+    """Draw a value against labels: mean over seeds; ours and what it is tested against with a band of one standard deviation."""
     figure = Figure(figsize=(7.4, 4.6), layout="constrained")
     axes = figure.subplots()
     for method, style in _styles(runs).items():
         values_SB = runs.values(method, value)
         mean_B = values_SB.mean(0)
         axes.plot(runs.labels_B, mean_B, label=f"{method} ({len(values_SB)})", **style)  # type: ignore[arg-type]
-        if len(values_SB) > 1:
+        if len(values_SB) > 1 and style["linestyle"] == "-":  # bands of all would hide each other
             deviation_B = values_SB.std(0, ddof=1)
             axes.fill_between(runs.labels_B, mean_B - deviation_B, mean_B + deviation_B, color=str(style["color"]), alpha=0.12, linewidth=0)
     if ceiling is not None:
