@@ -29,10 +29,16 @@ class WrongBackward(torch.autograd.Function):
 
 
 class BrokenConv3d(torch.nn.Conv3d):
-    """A convolution whose input gradient is wrong in the channels-last layout."""
+    """A convolution one of whose gradients is wrong in the channels-last layout."""
+
+    broken = "input"
 
     def forward(self, x):
-        return super().forward(WrongBackward.apply(x) if self.weight.is_contiguous(memory_format=torch.channels_last_3d) else x)
+        if not self.weight.is_contiguous(memory_format=torch.channels_last_3d):
+            return super().forward(x)
+        if self.broken == "input":
+            return super().forward(WrongBackward.apply(x))
+        return self._conv_forward(x, WrongBackward.apply(self.weight), None)
 
 
 def broken_when_channels_last():
@@ -42,7 +48,9 @@ def broken_when_channels_last():
     return net
 
 
-def test_a_path_with_wrong_gradients_is_refused_and_logged(caplog):
+@pytest.mark.parametrize("broken", ["input", "weight"])
+def test_a_path_with_wrong_gradients_is_refused_and_logged(caplog, monkeypatch, broken):
+    monkeypatch.setattr(BrokenConv3d, "broken", broken)
     wrong = Compute("cpu", "float32", True, 0, 1)
     with caplog.at_level(logging.WARNING):
         chosen = choose(broken_when_channels_last, SHAPE, device="cpu", threads=1, paths=[wrong], batch=4)

@@ -148,35 +148,36 @@ def layer_errors(net: nn.Module, x: Tensor, compute: Compute) -> dict[str, float
         For each layer's name the largest relative L2 error of its output and of its gradients (input, weights), given the input and the
         output gradient that it had; inf where anything is not finite.
     """
+    layers = {layer: name for name, layer in net.named_modules() if list(layer.parameters(recurse=False))}
+    copies = {layer: copy.deepcopy(layer).to(compute.device).train() for layer in layers}
     given: dict[nn.Module, Tensor] = {}
-    made: dict[nn.Module, list[Tensor | None]] = {}
-    output_gradients: dict[nn.Module, Tensor] = {}
+    errors: dict[nn.Module, float] = {}
+    plain = torch.autocast(compute.device.split(":")[0], enabled=False)
 
+    # compared at once, where the tensors are at hand: kept, they would take several times the memory of training
     def forward(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        given[layer], made[layer] = inputs[0].detach(), [output.detach()]
+        given[layer] = inputs[0].detach()
+        with plain, torch.no_grad():
+            errors[layer] = relative_error(output, copies[layer](given[layer].float().contiguous()))
 
     def backward(layer: nn.Module, input_gradients: tuple[Tensor | None, ...], gradients: tuple[Tensor, ...]) -> None:
-        made[layer].append(input_gradients[0])
-        output_gradients[layer] = gradients[0]
+        x = given.pop(layer).float().contiguous().requires_grad_()
+        with plain, torch.enable_grad():
+            copies[layer](x).backward(gradients[0].float().contiguous())
+        if input_gradients[0] is not None and x.grad is not None:
+            errors[layer] = max(errors[layer], relative_error(input_gradients[0], x.grad))
 
-    layers = {layer: name for name, layer in net.named_modules() if list(layer.parameters(recurse=False))}
-    copies = {layer: copy.deepcopy(layer).to(compute.device) for layer in layers}
     hooks = [hook for layer in layers for hook in (layer.register_forward_hook(forward), layer.register_full_backward_hook(backward))]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Full backward hook is firing")  # of the first layer, whose input needs no gradient
         _run(net, x, compute)
     for hook in hooks:
         hook.remove()
-
-    found = {}
-    for layer, gradient in output_gradients.items():
-        alone, x_in = copies[layer].train(), given[layer].float().contiguous().requires_grad_()
-        output = alone(x_in)
-        output.backward(gradient.float().contiguous())
-        expected = [output.detach(), x_in.grad, *(p.grad for p in alone.parameters())]
-        pairs = zip([*made[layer], *(p.grad for p in layer.parameters())], expected, strict=True)
-        found[layers[layer]] = max(relative_error(f, e) for f, e in pairs if f is not None and e is not None)
-    return found
+    for layer in errors:
+        for found, expected in zip(layer.parameters(), copies[layer].parameters(), strict=True):
+            if found.grad is not None and expected.grad is not None:
+                errors[layer] = max(errors[layer], relative_error(found.grad, expected.grad))
+    return {layers[layer]: error for layer, error in errors.items()}
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
