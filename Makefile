@@ -44,4 +44,4 @@ sample-data: setup  ## what demo opens
 	$(BIN)/tomotutor simulate sample sample_data
 
 golden: setup  ## fixed-seed losses; only when a change of the numbers is meant
-	$(BIN)/python tests/golden
+	$(BIN)/python tests/learn/golden

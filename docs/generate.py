@@ -1,24 +1,26 @@
-"""Makes the generated parts of the docs: cli.md from the parser, the table in strategies.md from the registry, and from the lines of
-each experiment its summary and its curve.
+"""Makes the generated parts of the docs: cli.md from the parser, the table in strategies.md from the registry, and from
+the lines of each experiment its summary and its curve.
 """
 
 import argparse
 import re
 from pathlib import Path
 
-from tomotutor import figures
 from tomotutor.benchmark.comparison import summary
 from tomotutor.benchmark.plots import draw_all
 from tomotutor.benchmark.results import read_runs
 from tomotutor.cli import make_parser
-from tomotutor.strategies import STRATEGIES
+from tomotutor.export import figures
+from tomotutor.learn.strategies import STRATEGIES
 
 HERE = Path(__file__).parent
 EXPERIMENTS = sorted((HERE / "benchmarks" / "experiments").glob("*/lines.jsonl"))
 
 
 def _describe(sub: argparse.ArgumentParser) -> str:
-    """Return a command's description and its arguments as a table (argparse's own layout differs between Python versions)."""
+    """Return a command's description and its arguments as a table (argparse's own layout differs between Python
+    versions).
+    """
     rows = []
     for action in sub._actions:
         if isinstance(action, argparse._HelpAction):

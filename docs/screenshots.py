@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QApplication
 
 from tomotutor.gui.app import make_window
 from tomotutor.gui.start import NewSessionDialog
-from tomotutor.sample import CLASSES, create_sample_session, sample_data
 from tomotutor.session import look_around
-from tomotutor.views import Phase
+from tomotutor.session.sample import CLASSES, create_sample_session, sample_data
+from tomotutor.session.status import Phase
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -41,7 +41,9 @@ def main() -> None:
         page = dock.page
         session = page.session
         canvas = viewer.window._qt_viewer.canvas.native
-        keys = {name: getattr(Qt.Key, f"Key_{number}") for number, name in enumerate(CLASSES, start=1)} | {"junk": Qt.Key.Key_0}
+        keys = {name: getattr(Qt.Key, f"Key_{number}") for number, name in enumerate(CLASSES, start=1)} | {
+            "junk": Qt.Key.Key_0
+        }
 
         def label(count: int) -> None:
             for _ in range(count):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from helpers import FAST, two_kinds
+from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session_file import create_session
-from tomotutor.sources import Source
+from tomotutor.session.session_file import create_session
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,19 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-from tomotutor.pool import Cut, Pool
+from tomotutor.data.pool import Cut, Pool
+from tomotutor.learn.strategies import Arrays, Candidates, Scores
 from tomotutor.session import Session
-from tomotutor.strategies import Arrays, Candidates, Scores
 
 FAST = {
-    "steps": "4", "batch_size": "8", "width": "0.25", "precision": "float32", "initial_size": "8", "query_size": "6", "start": "scratch",
-}  # fmt: skip
+    "steps": "4",
+    "batch_size": "8",
+    "width": "0.25",
+    "precision": "float32",
+    "initial_size": "8",
+    "query_size": "6",
+    "start": "scratch",
+}
 
 
 def two_kinds(n: int = 60, edge: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +40,14 @@ def write_mrc(path: Path, data: np.ndarray, voxel_size: float = 10.0) -> Path:
 
 def write_star(path: Path, block: str, columns: dict[str, list]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ["# version 50001", "", f"data_{block}", "", "loop_", *(f"_{name} #{i}" for i, name in enumerate(columns, 1))]
+    lines = [
+        "# version 50001",
+        "",
+        f"data_{block}",
+        "",
+        "loop_",
+        *(f"_{name} #{i}" for i, name in enumerate(columns, 1)),
+    ]
     lines += [" ".join(str(v) for v in row) for row in zip(*columns.values(), strict=True)]
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -66,22 +79,33 @@ class Counting(Arrays):
 
 
 def make_candidates(n=50, classes=4, seed=0, labeled=12):
-    """Candidates with random scores; teacher, student, the last teacher and three further committee members all differ."""
+    """Candidates with random scores; teacher, student, the last teacher and three further committee
+    members all differ.
+    """
     rng = np.random.default_rng(seed)
     names = ("teacher", "student", "previous", "member 1", "member 2", "member 3", "member 4")
-    found = {name: Scores(log_softmax(rng.normal(0, 2, (200, classes))), rng.normal(size=(200, 8)).astype(np.float32)) for name in names}
+    found = {
+        name: Scores(log_softmax(rng.normal(0, 2, (200, classes))), rng.normal(size=(200, 8)).astype(np.float32))
+        for name in names
+    }
     rows = rng.permutation(200)
     backend = Counting(found, feature_ND=rng.normal(size=(200, 6)).astype(np.float32))
     labeled_rows = np.sort(rows[n : n + labeled])
     candidates = Candidates(
-        rows[:n], backend, np.random.default_rng(5), labeled_rows=labeled_rows, labels=rng.integers(0, classes, len(labeled_rows))
+        rows[:n],
+        backend,
+        np.random.default_rng(5),
+        labeled_rows=labeled_rows,
+        labels=rng.integers(0, classes, len(labeled_rows)),
     )
     candidates.calls = backend.calls
     return candidates
 
 
 def discs(n: int = 14, height: int = 20, width: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Grey images with a bright disc (class 1) on dark ground (class 0), and their masks; a border of one pixel is void (255)."""
+    """Grey images with a bright disc (class 1) on dark ground (class 0), and their masks; a border of one pixel is void
+    (255).
+    """
     rng = np.random.default_rng(seed)
     y, x = np.indices((height, width))
     at = rng.uniform((6, 6), (height - 6, width - 6), (n, 2))

@@ -8,7 +8,7 @@ import pytest
 import tomotutor
 from tomotutor.benchmark.experiments import EXPERIMENTS, REFERENCE
 from tomotutor.cli import make_parser
-from tomotutor.recipe import preset
+from tomotutor.learn.recipe import preset
 
 TOP = Path(__file__).parents[1]
 
@@ -55,5 +55,7 @@ def test_experiments_still_have_the_recipes_of_their_lines(name, scale):
         own = experiment.reference if line["method"] == REFERENCE else experiment.methods[line["method"]]
         start = preset(plan.recipe, 2 if experiment.dataset else 3, experiment.dataset, line["recipe"]["task"])
         now = start.with_settings({**plan.settings, **(own or {})}).to_dict()
-        changed = {key for key, then in line["recipe"].items() if then != now.get(key, 0)}  # settings that are gone were off
+        changed = {
+            key for key, then in line["recipe"].items() if then != now.get(key, 0)
+        }  # settings that are gone were off
         assert changed <= {"seed", "initial_size", "query_size"}, line["method"]

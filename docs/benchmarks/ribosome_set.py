@@ -18,5 +18,7 @@ for part, real in (("train", order[: len(order) // 2]), ("test", order[len(order
     simulated = mrcfile.read(folder / f"simulated_{part}" / "subtomograms.mrc").astype(np.float32)
     classes = sorted({*labels, "ribosome"}, key=lambda name: (name == "junk", name))
     y = [classes.index(name) for name in [*labels, *["ribosome"] * len(real)]]
-    np.savez(folder / f"{part}.npz", x=np.concatenate([simulated, ribosomes[real]]), y=np.array(y), classes=np.array(classes))
+    np.savez(
+        folder / f"{part}.npz", x=np.concatenate([simulated, ribosomes[real]]), y=np.array(y), classes=np.array(classes)
+    )
     print(f"{part}: {len(real)} real ribosomes, {len(labels)} simulated items of {len(classes) - 1} other classes")

@@ -7,30 +7,56 @@ import re
 import numpy as np
 import pytest
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.benchmark.comparison import curve_table, picks_table, significance_table, target_table
 from tomotutor.benchmark.results import accuracy, gap, read_runs
 from tomotutor.cli import main
-from tomotutor.errors import TomoTutorError
 
 METHODS = {"teacher_student": 0.06, "margin": 0.02, "random": 0.0}
 CLASSES = ["ball", "slab", "junk"]
 
 
 def a_line(method, seed, k, gain, **more):
-    """The k-th round of a method: accuracy 0.6, 0.7, 0.8 and its gain, with a little of the seed's luck, which all methods share."""
+    """The k-th round of a method: accuracy 0.6, 0.7, 0.8 and its gain, with a little of the seed's luck, which all
+    methods share.
+    """
     value = 0.6 + 0.1 * k + gain + 0.001 * seed + 0.0002 * ((seed * 7 + k * 3 + len(method)) % 5)
     asked = {"recipe": "app", "budgets": [60, 100, 140]}
     rng = np.random.default_rng([seed, k])
     return {
-        "experiment": "tomograms", "scale": "small", "method": method, "seed": seed, "rounds": 3, "round": k + 1, "labels": 60 + 40 * k,
-        "named": ["teacher_student", "margin", "random"], "asked": asked, "recipe": {"candidate_factor": 10}, "data": "0123", "pool": 780,
-        "test": 520, "classes": CLASSES, "at": "2026-11-22T12:00:00+00:00", "versions": {"torch": "2.13"}, "commit": "abc",
-        "compute": "1 CPU thread", "machine": {"processor": "P", "gpu": None}, "accuracy": value, "balanced_accuracy": value - 0.1,
-        "macro_f1": value, "ece": 0.1, "per_class": [value, None, value / 2], "train_accuracy": 1.0, "pick_accuracy": 0.5,
+        "experiment": "tomograms",
+        "scale": "small",
+        "method": method,
+        "seed": seed,
+        "rounds": 3,
+        "round": k + 1,
+        "labels": 60 + 40 * k,
+        "named": ["teacher_student", "margin", "random"],
+        "asked": asked,
+        "recipe": {"candidate_factor": 10},
+        "data": "0123",
+        "pool": 780,
+        "test": 520,
+        "classes": CLASSES,
+        "at": "2026-11-22T12:00:00+00:00",
+        "versions": {"torch": "2.13"},
+        "commit": "abc",
+        "compute": "1 CPU thread",
+        "machine": {"processor": "P", "gpu": None},
+        "accuracy": value,
+        "balanced_accuracy": value - 0.1,
+        "macro_f1": value,
+        "ece": 0.1,
+        "per_class": [value, None, value / 2],
+        "train_accuracy": 1.0,
+        "pick_accuracy": 0.5,
         "gradient": {"picks": 40, "candidates": 400, "hits": 10, "chance": 4.0, "z": 3.0},
-        "seconds": {"train": 30.0, "score": 3.0, "select": 0.1, "measure": 5.0}, "labels_per_class": [30, 0, 30], "picked": [],
-        "map": {"method": "PCA", "xy": rng.normal(size=(30, 2)).round(2).tolist(), "class": [0, 2] * 15, "picked": 6}, **more,
-    }  # fmt: skip
+        "seconds": {"train": 30.0, "score": 3.0, "select": 0.1, "measure": 5.0},
+        "labels_per_class": [30, 0, 30],
+        "picked": [],
+        "map": {"method": "PCA", "xy": rng.normal(size=(30, 2)).round(2).tolist(), "class": [0, 2] * 15, "picked": 6},
+        **more,
+    }
 
 
 @pytest.fixture
@@ -79,13 +105,18 @@ def test_one_command_makes_every_table_and_figure(cells, tmp_path, capsys):
 def test_tables_against_a_calculation_by_hand(cells):
     runs = read_runs([cells])
     assert list(runs.lines) == ["teacher_student", "margin", "random"]
-    values = {m: np.array([[a_line(m, s, k, g)["accuracy"] for k in range(3)] for s in range(8)]) for m, g in METHODS.items()}
+    values = {
+        m: np.array([[a_line(m, s, k, g)["accuracy"] for k in range(3)] for s in range(8)]) for m, g in METHODS.items()
+    }
     header, *rows = curve_table(runs, accuracy)
     assert header == ["method", "seeds", "60", "100", "140", "AUBC"]
     area = values["margin"] @ [0.25, 0.5, 0.25]
     expected = [f"{v.mean():.3f} ± {v.std(ddof=1):.3f}" for v in (*values["margin"].T, area)]
     assert rows[1] == ["margin", "8", *expected]
-    assert curve_table(runs, gap)[3][2] == f"{(1 - values['random'][:, 0]).mean():.3f} ± {values['random'][:, 0].std(ddof=1):.3f}"
+    assert (
+        curve_table(runs, gap)[3][2]
+        == f"{(1 - values['random'][:, 0]).mean():.3f} ± {values['random'][:, 0].std(ddof=1):.3f}"
+    )
 
     header, first, second = significance_table(runs)
     difference = (values["teacher_student"] - values["margin"]) @ [0.25, 0.5, 0.25]
@@ -95,7 +126,11 @@ def test_tables_against_a_calculation_by_hand(cells):
 
     # 90 % of 0.9 (+ a little) is met between the second and the third point of random, and before for the others
     target = 0.9 * a_line("all_labels", 0, 0, 0.3)["accuracy"]
-    needed = {m: np.median([60 + 40 * np.interp(target, row, range(3)) for row in v]) for m, v in values.items() if m != "random"}
+    needed = {
+        m: np.median([60 + 40 * np.interp(target, row, range(3)) for row in v])
+        for m, v in values.items()
+        if m != "random"
+    }
     header, *rows = target_table(runs)
     assert [row[2] for row in rows] == [f"{needed['teacher_student']:.0f}", f"{needed['margin']:.0f}", "> 140"]
     assert [row[4] for row in rows] == ["0", "0", "8"]

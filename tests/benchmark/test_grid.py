@@ -13,20 +13,21 @@ import pytest
 from PIL import Image
 
 from helpers import array_pool, two_kinds, write_mrc
-from tomotutor.benchmark import grid, mask_oracle
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.benchmark import grid
 from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
 from tomotutor.benchmark.experiments import EXPERIMENTS, Experiment, Plan
 from tomotutor.benchmark.measure import PROBES, measure_masks, subset
 from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES
-from tomotutor.errors import TomoTutorError
+from tomotutor.data.pool import ItemCache
+from tomotutor.data.sources import Source, open_pool
 from tomotutor.formats.label_csv import LabelRow
-from tomotutor.pool import ItemCache
-from tomotutor.recipe import preset
+from tomotutor.learn.recipe import preset
+from tomotutor.oracle import masks as mask_oracle
 from tomotutor.session import Session
-from tomotutor.session_file import create_session
-from tomotutor.sources import Source, open_pool
+from tomotutor.session.session_file import create_session
 
 SECONDS = ("seconds", "at", "deeper")  # what two runs of the same cell may differ in
 
@@ -71,10 +72,18 @@ def test_every_line_of_a_grid_can_be_traced(smoke):
 
 
 def test_methods_of_a_seed_are_paired(smoke):
-    cells = {name: read_lines(smoke / "cells" / f"{name}.jsonl") for name in ("random-0", "teacher_student-0", "random-1")}
+    cells = {
+        name: read_lines(smoke / "cells" / f"{name}.jsonl") for name in ("random-0", "teacher_student-0", "random-1")
+    }
     a, b, other = cells["random-0"], cells["teacher_student-0"], cells["random-1"]
     assert a[0]["picked"] == b[0]["picked"] != other[0]["picked"]
-    for key in ("accuracy", "ece", "per_class", "train_accuracy", "pool_accuracy"):  # same set, order and networks: the same model
+    for key in (
+        "accuracy",
+        "ece",
+        "per_class",
+        "train_accuracy",
+        "pool_accuracy",
+    ):  # same set, order and networks: the same model
         assert a[0][key] == b[0][key]
     assert a[1]["picked"] != b[1]["picked"]
     # R_U is the head of one permutation a round, without what is labeled
@@ -87,7 +96,10 @@ def test_methods_of_a_seed_are_paired(smoke):
 def test_a_killed_grid_goes_on_and_ends_with_the_same_numbers(smoke, tmp_path):
     command = ["bench", "smoke", "--out", str(tmp_path), "--methods", "teacher_student", "--seeds", "0", "--jobs", "1"]
     run = subprocess.Popen(
-        [sys.executable, "-m", "tomotutor", *command], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "tomotutor", *command],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     path = tmp_path / "smoke-small" / "cells" / "teacher_student-0.jsonl"
     deadline = time.monotonic() + 120
@@ -107,7 +119,9 @@ def test_a_killed_grid_goes_on_and_ends_with_the_same_numbers(smoke, tmp_path):
     expected = read_lines(smoke / "cells" / "teacher_student-0.jsonl")
     assert [line["picked"] for line in lines] == [line["picked"] for line in expected]
     assert [line["accuracy"] for line in lines] == [line["accuracy"] for line in expected]
-    assert {"summary.md", "rounds.csv", "accuracy.svg"} <= {p.name for p in (tmp_path / "smoke-small" / "report").iterdir()}
+    assert {"summary.md", "rounds.csv", "accuracy.svg"} <= {
+        p.name for p in (tmp_path / "smoke-small" / "report").iterdir()
+    }
 
     stamp = path.stat().st_mtime_ns
     assert main([*command, "--cell", "1/1"]) == 0
@@ -125,7 +139,9 @@ def test_a_cell_whose_session_is_lost_begins_again(smoke, tmp_path):
 
 def test_a_cell_ends_with_the_process_that_started_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(grid.PARENT, "1000000")
-    assert main(["bench", "smoke", "--out", str(tmp_path), "--methods", "random", "--seeds", "0", "--cell", "1/1"]) == 130
+    assert (
+        main(["bench", "smoke", "--out", str(tmp_path), "--methods", "random", "--seeds", "0", "--cell", "1/1"]) == 130
+    )
     assert "interrupted" in capsys.readouterr().err
     assert not (tmp_path / "smoke-small" / "cells").exists()
 
@@ -177,7 +193,9 @@ def test_time_left(tmp_path):
     assert grid.remaining_seconds(cells, tmp_path, 1) == 5 * 4.0  # all rounds as the only one known
     append_line(cells[0].file(tmp_path), {"round": 2, "seconds": {"train": 9.0}, "deeper": {"seconds": 1.0}})
     assert grid.remaining_seconds(cells, tmp_path, 1) == 2 * (4.0 + 10.0)
-    assert grid.remaining_seconds(cells, tmp_path, 8) == 4.0 + 10.0  # two cells are left, so no more than two run side by side
+    assert (
+        grid.remaining_seconds(cells, tmp_path, 8) == 4.0 + 10.0
+    )  # two cells are left, so no more than two run side by side
     assert grid.describe(cells, tmp_path, 8) == (2 / 6, "2 of 6 rounds, 1 of 3 cells, about 14 s left")
 
 
@@ -196,14 +214,28 @@ def test_a_failed_cell_does_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     cells, ended = grid.find_cells("smoke", "small"), []
     fail = ["sh", "-c", 'test "$2" != 2/5 || { echo "no such file" >&2; exit 1; }', "cell"]
-    with pytest.raises(TomoTutorError, match="1 of 5 cells failed; first random-0: no such file; run the same command again"):
+    with pytest.raises(
+        TomoTutorError, match="1 of 5 cells failed; first random-0: no such file; run the same command again"
+    ):
         grid.run_grid(cells, tmp_path, fail, 1, ended.append)
     assert [name for name in ended if name] == [f"{cell.method}-{cell.seed}" for cell in cells]
 
 
 def test_a_slurm_array_runs_the_same_cells(tmp_path, capsys):
     data = tmp_path / "with space"
-    command = ["bench", "tomograms", "--data", str(data), "--out", str(tmp_path), "--seeds", "0-2,5", "--set", "steps=9", "--slurm"]
+    command = [
+        "bench",
+        "tomograms",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path),
+        "--seeds",
+        "0-2,5",
+        "--set",
+        "steps=9",
+        "--slurm",
+    ]
     assert main(command) == 0
     script = capsys.readouterr().out
     assert "#SBATCH --array=1-56\n" in script  # 13 methods and all labels, 4 seeds
@@ -219,9 +251,12 @@ def test_a_slurm_array_runs_the_same_cells(tmp_path, capsys):
 
 def test_a_plan_costs_nothing(tmp_path, capsys):
     assert main(["bench", "smoke", "--out", str(tmp_path), "--plan", "--rate", "100"]) == 0
-    # 5 cells; 9 trainings of 4 mini-batches of 8. Scored a round: R_U (24, for gradients twice), test 30, labeled, pool 60
+    # 5 cells; 9 trainings of 4 mini-batches of 8. Scored a round: R_U (24, for gradients twice), test 30, labeled, pool
+    # 60
     scored = 4 * (24 * 2 + 30 + 12 + 60) + 4 * (24 * 2 + 30 + 18 + 60) + (0 + 30 + 60 + 60)
-    assert capsys.readouterr().out.startswith(f"5 cells, 9 trainings: 144 pair samples to train on, {scored} to score; 0.0 hours")
+    assert capsys.readouterr().out.startswith(
+        f"5 cells, 9 trainings: 144 pair samples to train on, {scored} to score; 0.0 hours"
+    )
     assert not (tmp_path / "smoke-small" / "cells").exists()
 
 
@@ -231,7 +266,10 @@ def test_a_plan_costs_nothing(tmp_path, capsys):
         (["tomograms"], "give the folder of its data with --data"),
         (["tomograms", "--data", "nowhere", "--cell", "1/1"], "no such folder; expected tomograms.npz beside it"),
         (["smoke", "--scale", "full"], "has no scale 'full'; expected small"),
-        (["smoke", "--methods", "margin"], "has no method 'margin'; expected some of teacher_student, random, all_labels"),
+        (
+            ["smoke", "--methods", "margin"],
+            "has no method 'margin'; expected some of teacher_student, random, all_labels",
+        ),
         (["smoke", "--seeds", "a-b"], "expected numbers and ranges"),
         (["startup", "--data", "x"], "--data is for experiments"),
     ],
@@ -257,7 +295,8 @@ def test_names_do_not_collide_and_recipes_exist():
                 assert recipe.width
 
 
-# ---- data ---------------------------------------------------------------------------------------------------------------
+# ---- data
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_items_are_chosen_by_class_and_imbalance():
@@ -275,7 +314,9 @@ def test_sets_are_found_in_three_layouts(tmp_path):
     x, y = two_kinds(6)
     np.savez(tmp_path / "one.npz", x=x, y=y, classes=np.array(["ball", "slab"]))
     write_mrc(tmp_path / "two" / "stack.mrc", x)
-    (tmp_path / "two" / "truth.csv").write_text("item,class\n" + "".join(f"{i},{['ball', 'slab'][k]}\n" for i, k in enumerate(y)))
+    (tmp_path / "two" / "truth.csv").write_text(
+        "item,class\n" + "".join(f"{i},{['ball', 'slab'][k]}\n" for i, k in enumerate(y))
+    )
     (array, labels), (stack, same_labels) = find_set(tmp_path, "one"), find_set(tmp_path, "two")
     assert (array.kind, stack.kind) == ("array", "stack")
     assert labels == same_labels
@@ -286,7 +327,12 @@ def test_sets_are_found_in_three_layouts(tmp_path):
 
 def test_classes_can_be_kept_for_confirmation(tmp_path):
     for name in ("train", "test"):
-        np.savez(tmp_path / f"{name}.npz", x=np.zeros((40, 8, 8), np.uint8), y=np.arange(40) % 4, classes=np.array(list("dabc")))
+        np.savez(
+            tmp_path / f"{name}.npz",
+            x=np.zeros((40, 8, 8), np.uint8),
+            y=np.arange(40) % 4,
+            classes=np.array(list("dabc")),
+        )
     plan = Plan("app", {}, (4, 6, 8))
     experiment = Experiment("", {"random": {}}, {"small": plan})
     first, second = (open_data(experiment, dataclasses.replace(plan, classes=c), tmp_path) for c in ((0, 2), (2, 4)))
@@ -311,7 +357,12 @@ def test_a_published_data_set_is_taken_as_it_was_published(tmp_path):
     (folder / "batches.meta.txt").write_text("\n".join(classes))
     plan = dataclasses.replace(EXPERIMENTS["cifar10"].plans["tiny"], budgets=(50, 100), per_class=12)
     found = open_data(EXPERIMENTS["cifar10"], plan, tmp_path)
-    assert (found.source.split, found.test_source.split, found.classes, found.masks) == ("train", "test", classes, False)
+    assert (found.source.split, found.test_source.split, found.classes, found.masks) == (
+        "train",
+        "test",
+        classes,
+        False,
+    )
     assert [sum(row.label == name for row in found.labels) for name in classes] == [12] * 10
     assert {row.item.partition(":")[0] for row in found.labels} == set(names)
     assert len(found.test_labels) == 30
@@ -371,7 +422,10 @@ def test_mean_iou_against_a_calculation_by_hand(street, tmp_path):
     session.run_round()
     test = open_pool(session.source.replace(split="test"))
     found = measure_masks(session, truth, test, mask_oracle.read_truth(session, test, "y"))
-    for split, pool, name in (("test", test, "miou"), ("train", subset(session.pool, np.array(sorted(session.labels()))), "train_miou")):
+    for split, pool, name in (
+        ("test", test, "miou"),
+        ("train", subset(session.pool, np.array(sorted(session.labels()))), "train_miou"),
+    ):
         predicted = {}
         session.apply_masks(pool, lambda row, mask, kept=predicted: kept.update({row: mask}))
         truths = [np.asarray(Image.open(street / f"{split}annot" / pool.ids[row])) for row in range(len(pool))]
@@ -390,9 +444,13 @@ def test_some_items_of_a_pool_are_as_they_were_in_it():
     x, _ = two_kinds(12, edge=8)
     names, tilts = np.array([f"t{i}" for i in range(12)], object), np.array([[-60.0, 60 - i] for i in range(12)])
     whole = dataclasses.replace(
-        array_pool(x[:, None]), group_N=names, tilt_range_N2=tilts, truth_N=names[::-1], statistics=lambda row: (float(row), 2.0),
+        array_pool(x[:, None]),
+        group_N=names,
+        tilt_range_N2=tilts,
+        truth_N=names[::-1],
+        statistics=lambda row: (float(row), 2.0),
         cache=ItemCache(),
-    )  # fmt: skip
+    )
     rows = np.array([7, 2, 9])
     whole.read(np.arange(12))  # what the cache has by row is the whole pool's
     some = subset(whole, rows)

@@ -21,7 +21,10 @@ def softmax(logits):
 
 
 def test_classification_by_loops():
-    probs, truth = softmax(RNG.normal(0, 1, (200, 4))), RNG.integers(0, 3, 200)  # class 3 does not occur, but is predicted
+    probs, truth = (
+        softmax(RNG.normal(0, 1, (200, 4))),
+        RNG.integers(0, 3, 200),
+    )  # class 3 does not occur, but is predicted
     predicted = [max(range(4), key=lambda c: row[c]) for row in probs.tolist()]
     recall, f1 = [], []
     for c in range(4):

@@ -65,7 +65,9 @@ def test_holm():
 def test_bootstrap_interval_is_scipys_percentile_interval():
     difference = RNG.normal(0.2, 1, 10)
     low, high = bootstrap_interval(difference)
-    expected = stats.bootstrap((difference,), np.mean, method="percentile", n_resamples=20_000, random_state=1).confidence_interval
+    expected = stats.bootstrap(
+        (difference,), np.mean, method="percentile", n_resamples=20_000, random_state=1
+    ).confidence_interval
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.03)
     assert bootstrap_interval(np.full(4, 0.5)) == (0.5, 0.5)
 

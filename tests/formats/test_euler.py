@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from tomotutor.formats.euler import (
+from tomotutor.formats.particles.euler import (
     angles_to_matrix,
     dynamo_from_relion,
     em_from_relion,
@@ -37,10 +37,14 @@ def test_relion(angles):
 @settings(max_examples=200, deadline=None)
 @given(ANGLES)
 def test_dynamo_and_em_turn_the_particle_alike(angles):
-    dynamo = Rotation.from_euler("zxz", dynamo_from_relion(angles), degrees=True)  # passive, extrinsic: tdrot, tilt, narot
+    dynamo = Rotation.from_euler(
+        "zxz", dynamo_from_relion(angles), degrees=True
+    )  # passive, extrinsic: tdrot, tilt, narot
     np.testing.assert_allclose(dynamo.inv().as_matrix(), scipy_matrix(angles), atol=1e-12)
     phi, psi, theta = em_from_relion(angles).T
-    em = Rotation.from_euler("zxz", np.stack([phi, theta, psi], axis=1), degrees=True)  # active: about z by phi, x by theta, z by psi
+    em = Rotation.from_euler(
+        "zxz", np.stack([phi, theta, psi], axis=1), degrees=True
+    )  # active: about z by phi, x by theta, z by psi
     np.testing.assert_allclose(em.as_matrix(), scipy_matrix(angles), atol=1e-12)
     for there, back in ((dynamo_from_relion, relion_from_dynamo), (em_from_relion, relion_from_em)):
         again = back(there(angles))
@@ -49,12 +53,18 @@ def test_dynamo_and_em_turn_the_particle_alike(angles):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_formulas_of_cryocat(seed):
-    """Its relion -> motive list (scipy's zxz of ZYZ, negated and turned round) and its motive list -> Dynamo (negated)."""
+    """Its relion -> motive list (scipy's zxz of ZYZ, negated and turned round) and its motive list ->
+    Dynamo (negated).
+    """
     angles = Rotation.random(50, rng=np.random.default_rng(seed)).as_euler("ZYZ", degrees=True)
     a, b, c = Rotation.from_euler("ZYZ", angles, degrees=True).as_euler("zxz", degrees=True).T
     phi, theta, psi = -c, -b, -a
-    np.testing.assert_allclose(angles_to_matrix(relion_from_em(np.stack([phi, psi, theta], axis=1))), scipy_matrix(angles), atol=1e-9)
+    np.testing.assert_allclose(
+        angles_to_matrix(relion_from_em(np.stack([phi, psi, theta], axis=1))), scipy_matrix(angles), atol=1e-9
+    )
     dynamo = np.stack([-psi, -theta, -phi], axis=1)
     np.testing.assert_allclose(angles_to_matrix(relion_from_dynamo(dynamo)), scipy_matrix(angles), atol=1e-9)
-    back = Rotation.from_euler("ZXZ", np.stack([phi, theta, psi], axis=1), degrees=True).as_euler("ZYZ", degrees=True) * [-1, 1, -1]
+    back = Rotation.from_euler("ZXZ", np.stack([phi, theta, psi], axis=1), degrees=True).as_euler(
+        "ZYZ", degrees=True
+    ) * [-1, 1, -1]
     np.testing.assert_allclose(angles_to_matrix(back), scipy_matrix(angles), atol=1e-9)

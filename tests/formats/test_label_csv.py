@@ -1,6 +1,6 @@
 import pytest
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.formats.label_csv import LabelRow, read_labels
 
 

@@ -15,15 +15,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.cli.convert import LIST_NAMES
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.euler import angles_to_matrix, dynamo_from_relion, em_from_relion
-from tomotutor.formats.lists import LISTS, format_of, read_list, rewrite_list, write_list
-from tomotutor.formats.table import ParticleTable, Reading, TomogramEntry, in_frame
+from tomotutor.formats.particles.euler import angles_to_matrix, dynamo_from_relion, em_from_relion
+from tomotutor.formats.particles.lists import LISTS, format_of, read_list, rewrite_list, write_list
+from tomotutor.formats.particles.table import ParticleTable, Reading, TomogramEntry, in_frame
 
 SIZE = (512.0, 439.0, 120.0)  # an odd one among them
 VOXEL, PIXEL = 7.84, 1.96
-FILES = {"relion": "p.star", "relion4": "p.star", "dynamo": "p.tbl", "em": "p.em", "imod": "models", "csv": "p.csv", "copick": "project"}
+FILES = {
+    "relion": "p.star",
+    "relion4": "p.star",
+    "dynamo": "p.tbl",
+    "em": "p.em",
+    "imod": "models",
+    "csv": "p.csv",
+    "copick": "project",
+}
 FAST = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -35,10 +43,18 @@ def make_table(path="x", n=60, names=("TS_001", "TS_2.rec", "7"), seed=0, **chan
     rng = np.random.default_rng(seed)
     angles = Rotation.random(n, rng=rng).as_euler("ZYZ", degrees=True)
     table = ParticleTable(
-        path, rng.choice(np.array(names, dtype=object), n), rng.uniform(-20, np.array(SIZE) + 20, (n, 3)), "voxel", "corner", 0.0, angles,
-        rng.integers(1, 4, n), ("ribosome", "80S", "junk"), rng.uniform(0, 1, n).round(6),
+        path,
+        rng.choice(np.array(names, dtype=object), n),
+        rng.uniform(-20, np.array(SIZE) + 20, (n, 3)),
+        "voxel",
+        "corner",
+        0.0,
+        angles,
+        rng.integers(1, 4, n),
+        ("ribosome", "80S", "junk"),
+        rng.uniform(0, 1, n).round(6),
         rng.integers(-70, -40, (n, 1)) * [1, -1] + [0, 3.0],
-    )  # fmt: skip
+    )
     return table.replace(**changes)
 
 
@@ -47,18 +63,30 @@ def tables(draw):
     n = draw(st.integers(1, 6))
     names = draw(
         st.lists(
-            st.sampled_from(["a", "TS_01", "tomo 3", "rec.mrc", "12", "ä-1", "data_1", "it's", "?", "#5", "LOOP_"]), min_size=n, max_size=n
+            st.sampled_from(["a", "TS_01", "tomo 3", "rec.mrc", "12", "ä-1", "data_1", "it's", "?", "#5", "LOOP_"]),
+            min_size=n,
+            max_size=n,
         )
     )
     number = st.floats(-5000, 5000, allow_subnormal=False)
     xyz = draw(st.lists(st.tuples(number, number, number), min_size=n, max_size=n))
-    turns = draw(st.none() | st.lists(st.tuples(*[st.floats(-180, 180, allow_subnormal=False)] * 3), min_size=n, max_size=n))
+    turns = draw(
+        st.none() | st.lists(st.tuples(*[st.floats(-180, 180, allow_subnormal=False)] * 3), min_size=n, max_size=n)
+    )
     classes = draw(st.none() | st.lists(st.integers(1, 9), min_size=n, max_size=n))
     scores = draw(st.none() | st.lists(st.floats(-10, 10, allow_subnormal=False), min_size=n, max_size=n))
     return ParticleTable(
-        "x", np.array(names, dtype=object), np.array(xyz), "voxel", "corner", 0.0, None if turns is None else np.array(turns),
-        None if classes is None else np.array(classes), (), None if scores is None else np.array(scores),
-    )  # fmt: skip
+        "x",
+        np.array(names, dtype=object),
+        np.array(xyz),
+        "voxel",
+        "corner",
+        0.0,
+        None if turns is None else np.array(turns),
+        None if classes is None else np.array(classes),
+        (),
+        None if scores is None else np.array(scores),
+    )
 
 
 def in_order(table, by):
@@ -106,7 +134,12 @@ def test_what_is_kept_and_what_is_told_to_be_dropped(tmp_path, kind):
     dropped = write_list(table, tmp_path / FILES[kind], kind, entries(table))
     found = read_list(tmp_path / FILES[kind])
     assert_same(found, table, kind)
-    have = {"orientation": found.angles_deg_N3, "class": found.class_N, "score": found.score_N, "tilt range": found.tilt_range_N2}
+    have = {
+        "orientation": found.angles_deg_N3,
+        "class": found.class_N,
+        "score": found.score_N,
+        "tilt range": found.tilt_range_N2,
+    }
     assert {name for name, values in have.items() if values is None} == set(dropped)
     if found.tilt_range_N2 is not None:
         np.testing.assert_allclose(found.tilt_range_N2, table.tilt_range_N2)
@@ -150,11 +183,13 @@ def tokens(path, kind):
 
 
 ORIGINALS = {
-    "dynamo": "7 1 0 0.50 -1.25 0 10 20.0 30 0.1 0 0 1 -60 60 -60 60 0 0 3 1 2 0 67.75 17.087 81 0 0+1.5i 0 0 0 1 0 0 0\n"
+    "dynamo": "7 1 0 0.50 -1.25 0 10 20.0 30 0.1 0 0 1 -60 60 -60 60 0 0 3 1 2 0 67.75 17.087 81 0 0+1.5i 0 0 0 "
+    "1 0 0 0\n"
     "9 1 0 0 0 0 0 0 0 0.2 0 0 1 -60 60 -60 60 0 0 4 1 2 0 1e1 017 81.00 0 0 0 0 0 1 0 0 0\n",
     "csv": 'tomogram,x,y,z,"my note",class\na,1.50,2,3e0,"b, c",4\na,007,8,9,,5\n',
     "relion": "data_optics\n\n_rlnVoltage 300\n\ndata_particles\n\nloop_\n_rlnTomoName\n_rlnCenteredCoordinateXAngst\n"
-    "_rlnCenteredCoordinateYAngst\n_rlnCenteredCoordinateZAngst\n_rlnOriginXAngst\n_rlnOther\n001 1.10 -2.200 +3.0e0 0.5 'a b'\n"
+    "_rlnCenteredCoordinateYAngst\n_rlnCenteredCoordinateZAngst\n_rlnOriginXAngst\n_rlnOther\n001 1.10 -2.200 +3.0e0 "
+    "0.5 'a b'\n"
     "002 1 2 3 0 x\n",
 }
 
@@ -207,7 +242,13 @@ def test_copick_points_are_written_again_beside_the_old_ones(tmp_path):
     shift = np.eye(4)
     shift[:3, 3] = [1, -2, 3]
     points = [
-        {"location": {"x": 10.5 * i, "y": 20, "z": 30}, "transformation_": shift.tolist(), "instance_id": i, "score": 0.5} for i in range(3)
+        {
+            "location": {"x": 10.5 * i, "y": 20, "z": 30},
+            "transformation_": shift.tolist(),
+            "instance_id": i,
+            "score": 0.5,
+        }
+        for i in range(3)
     ]
     content = {
         "pickable_object_name": "ribo",
@@ -322,7 +363,11 @@ def test_a_binning_that_is_no_whole_number_keeps_the_centre():
         ("a.tbl", b"\xff\xfe", "not text"),
         ("a.em", b"short", "expected an EM file"),
         ("a.em", bytes([6, 0, 0, 5]) + bytes(508), "expected a motive list: 20×N×1"),
-        ("a.em", bytes([6, 0, 0, 5, 20, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0]) + bytes(496), "cut short: 512 bytes, but 9 particles need 1232"),
+        (
+            "a.em",
+            bytes([6, 0, 0, 5, 20, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0]) + bytes(496),
+            "cut short: 512 bytes, but 9 particles need 1232",
+        ),
         ("a.mod", b"no model", "expected an IMOD model"),
         ("a.mod", b"IMODV1.2" + bytes(232) + b"OBJT", "cut short"),
         ("a.mod", b"IMODV1.2" + bytes(232) + b"IEOF", "found no points"),
@@ -334,8 +379,16 @@ def test_a_binning_that_is_no_whole_number_keeps_the_centre():
         ("a.csv", b"x,y,z,tomogram\n1,2,3,a\n1,2,3,\n", "found the tomogram name ''"),
         ("a.json", b"{}", "expected copick's picks"),
         ("a.json", b"{", "not a JSON file"),
-        ("a.json", b'{"pickable_objects": [], "overlay_root": "x"}', "configuration of a copick project; name the folder"),
-        ("a.json", b'{"pickable_object_name": "a", "points": [{"location": {"x": 1}}], "run_name": "r"}', "point 1 is incomplete"),
+        (
+            "a.json",
+            b'{"pickable_objects": [], "overlay_root": "x"}',
+            "configuration of a copick project; name the folder",
+        ),
+        (
+            "a.json",
+            b'{"pickable_object_name": "a", "points": [{"location": {"x": 1}}], "run_name": "r"}',
+            "point 1 is incomplete",
+        ),
         ("a.json", b'{"pickable_object_name": "a", "points": []}', "does not tell its run"),
         ("a.xyz", b"1 2 3", "found the ending .xyz; expected a particle list"),
     ],

@@ -1,4 +1,6 @@
-"""Damaged lists of every format end in our error or in a valid table, never in another exception and never in a hang."""
+"""Damaged lists of every format end in our error or in a valid table, never in another exception and
+never in a hang.
+"""
 
 import time
 
@@ -6,13 +8,42 @@ import numpy as np
 import pytest
 
 from formats.test_lists import FILES, ORIGINALS, entries, make_table
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.lists import LISTS, read_list, rewrite_list, write_list
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.particles.lists import LISTS, read_list, rewrite_list, write_list
 
 KINDS = [*LISTS, "relion_real", "map"]
-WORDS = [b"nan", b"-1e999", b"1e30", b"", b" ", b"\n", b"\0", b"\xff\xfe", b"loop_", b"data_", b";", b"'", b'"', b"_rlnTomoName", b",",
-         b"{", b"[]", b"null", b"9" * 30, b"-", b"1_0", "Å".encode(), b"../", b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00", b"CONT", b"OBJT",
-         b"IEOF", b"\x1e", b"\r"]  # fmt: skip
+WORDS = [
+    b"nan",
+    b"-1e999",
+    b"1e30",
+    b"",
+    b" ",
+    b"\n",
+    b"\0",
+    b"\xff\xfe",
+    b"loop_",
+    b"data_",
+    b";",
+    b"'",
+    b'"',
+    b"_rlnTomoName",
+    b",",
+    b"{",
+    b"[]",
+    b"null",
+    b"9" * 30,
+    b"-",
+    b"1_0",
+    "Å".encode(),
+    b"../",
+    b"\x7f\xff\xff\xff",
+    b"\x80\x00\x00\x00",
+    b"CONT",
+    b"OBJT",
+    b"IEOF",
+    b"\x1e",
+    b"\r",
+]
 
 
 def seeds(tmp_path, kind):

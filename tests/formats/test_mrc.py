@@ -2,8 +2,8 @@ import mrcfile
 import numpy as np
 import pytest
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.mrc import open_mrc
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.volumes.mrc import open_mrc
 
 VOLUME = np.arange(2 * 3 * 4).reshape(2, 3, 4)
 

@@ -4,10 +4,10 @@ import starfile
 from gemmi import cif
 
 from helpers import write_star
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.relion import read_column, read_optimisation_set, read_tomograms, write_particles
-from tomotutor.formats.relion_list import read_relion
-from tomotutor.formats.table import Reading, TomogramEntry
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.particles.relion import read_relion
+from tomotutor.formats.particles.relion_sets import read_column, read_optimisation_set, read_tomograms, write_particles
+from tomotutor.formats.particles.table import Reading, TomogramEntry
 
 STAR = """
 # version 50001
@@ -100,9 +100,15 @@ def test_tomograms(tmp_path):
     ("text", "message"),
     [
         (STAR.replace("data_particles", "data_"), r"a block without a name .*name the block"),
-        (STAR.replace("_rlnCenteredCoordinateZAngst", "_rlnZ"), "lacks the column rlnCenteredCoordinateZAngst; it has rlnTomoName"),
+        (
+            STAR.replace("_rlnCenteredCoordinateZAngst", "_rlnZ"),
+            "lacks the column rlnCenteredCoordinateZAngst; it has rlnTomoName",
+        ),
         (STAR.replace("_rlnTomoName", "_rlnImageName"), "lacks the column rlnTomoName"),
-        (STAR.replace("-2.200", "north"), "column rlnCenteredCoordinateYAngst, row 1: found 'north'; expected a number"),
+        (
+            STAR.replace("-2.200", "north"),
+            "column rlnCenteredCoordinateYAngst, row 1: found 'north'; expected a number",
+        ),
         (STAR.replace("-2.200", "nan"), "row 1: found 'nan'; expected a finite number"),
         (STAR.replace("0010.5 ", ""), "not a STAR file that can be read"),
         (STAR.split("001 1.10")[0], "the particle list is empty"),
@@ -193,16 +199,22 @@ def test_pixels_of_the_tilt_series_shifts_and_both_orientations(tmp_path):
 def test_what_a_pixel_measures_is_asked_where_it_is_not_sure(tmp_path):
     path = tmp_path / "p.star"
     path.write_text(PIXELS.replace("_rlnTomoTiltSeriesPixelSize", "_rlnImagePixelSize"))
-    with pytest.raises(TomoTutorError, match=r"pixels of a size that it does not tell; give .* --coordinate-pixel-size"):
+    with pytest.raises(
+        TomoTutorError, match=r"pixels of a size that it does not tell; give .* --coordinate-pixel-size"
+    ):
         read_relion(path)
     path.write_text(PIXELS.replace("a 100", "a.tomostar 100"))
     with pytest.raises(TomoTutorError, match=r"come from WARP or M, which does not tell .* --coordinate-pixel-size"):
         read_relion(path)
     path.write_text(PIXELS)
     tomograms = {n: TomogramEntry(n, extent_angst_xyz=(300.0, 600.0, 100.0), pixel_size_angst=2.5) for n in "ab"}
-    np.testing.assert_allclose(read_relion(path, Reading(tomograms)).xyz_N3[1], [125, 50, 75])  # the tomogram set is believed
+    np.testing.assert_allclose(
+        read_relion(path, Reading(tomograms)).xyz_N3[1], [125, 50, 75]
+    )  # the tomogram set is believed
     tomograms["a"] = TomogramEntry("a", extent_angst_xyz=(240.0, 600.0, 100.0), pixel_size_angst=2.5)
-    with pytest.raises(TomoTutorError, match=r"particle 1 at 100, 200, 30 lies outside tomogram a .* --coordinate-pixel-size"):
+    with pytest.raises(
+        TomoTutorError, match=r"particle 1 at 100, 200, 30 lies outside tomogram a .* --coordinate-pixel-size"
+    ):
         read_relion(path, Reading(tomograms))
 
 
@@ -212,7 +224,9 @@ def test_the_picker_of_relion_counts_from_one_pixel_below(tmp_path):
     with pytest.raises(TomoTutorError, match=r"pixel size .* is unknown; give --tomograms or --coordinate-pixel-size"):
         read_relion(path, Reading(centre="relion-napari"))
     tomograms = {n: TomogramEntry(n, pixel_size_angst=1.5) for n in ("001", "002")}
-    np.testing.assert_allclose(read_relion(path, Reading(tomograms, centre="relion-napari")).xyz_N3[2], [7 - 1.5, 8 - 1.5, 9 - 1.5])
+    np.testing.assert_allclose(
+        read_relion(path, Reading(tomograms, centre="relion-napari")).xyz_N3[2], [7 - 1.5, 8 - 1.5, 9 - 1.5]
+    )
     path.write_text(PIXELS)
     with pytest.raises(TomoTutorError, match="this list counts from the corner"):
         read_relion(path, Reading(centre="relion-napari"))
@@ -220,10 +234,18 @@ def test_the_picker_of_relion_counts_from_one_pixel_below(tmp_path):
 
 def test_pytom_match_pick(tmp_path):
     columns = {
-        "rlnCoordinateX": [10, 20], "rlnCoordinateY": [30, 40], "rlnCoordinateZ": [5, 6], "rlnAngleRot": [1, 2], "rlnAngleTilt": [3, 4],
-        "rlnAnglePsi": [5, 6], "rlnLCCmax": [0.5, 0.25], "rlnCutOff": [0.1, 0.1], "rlnSearchStd": [0.02, 0.02],
-        "rlnDetectorPixelSize": [13.79, 13.79], "rlnMicrographName": ["tomo_1", "tomo_1"],
-    }  # fmt: skip
+        "rlnCoordinateX": [10, 20],
+        "rlnCoordinateY": [30, 40],
+        "rlnCoordinateZ": [5, 6],
+        "rlnAngleRot": [1, 2],
+        "rlnAngleTilt": [3, 4],
+        "rlnAnglePsi": [5, 6],
+        "rlnLCCmax": [0.5, 0.25],
+        "rlnCutOff": [0.1, 0.1],
+        "rlnSearchStd": [0.02, 0.02],
+        "rlnDetectorPixelSize": [13.79, 13.79],
+        "rlnMicrographName": ["tomo_1", "tomo_1"],
+    }
     table = read_relion(write_star(tmp_path / "p.star", "particles", columns))
     assert table.ids == ("tomo_1:1", "tomo_1:2")
     np.testing.assert_allclose(table.xyz_N3[1], [20 * 13.79, 40 * 13.79, 6 * 13.79])
@@ -233,7 +255,10 @@ def test_pytom_match_pick(tmp_path):
 @pytest.mark.parametrize("block", ["data_", "data_optimisation_set"])
 def test_optimisation_set(tmp_path, block):
     path = tmp_path / "optimisation_set.star"
-    path.write_text(f"# version 50001\n\n{block}\n\n_rlnTomoParticlesFile  Extract/job1/particles.star\n_rlnTomoTomogramsFile T/t.star\n")
+    path.write_text(
+        f"# version 50001\n\n{block}\n\n_rlnTomoParticlesFile  Extract/job1/particles.star\n_rlnTomoTomogramsFile "
+        "T/t.star\n"
+    )
     assert read_optimisation_set(path) == ("Extract/job1/particles.star", "T/t.star")
     path.write_text(f"{block}\n\nloop_\n_rlnTomoParticlesFile #1\n_rlnTomoTomogramsFile #2\np.star t.star\n")
     assert read_optimisation_set(path) == ("p.star", "t.star")

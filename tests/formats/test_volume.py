@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.volume import is_volume, open_volume
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.volumes.volume import is_volume, open_volume
 
 zarr = pytest.importorskip("zarr")
 RNG = np.random.default_rng(0)
@@ -37,7 +37,9 @@ def write(path, volume, **how):
         with h5py.File(path, "w") as file:
             file.create_dataset("volume", data=volume, **how)
     elif path.suffix == ".zarr":
-        zarr.create_array(str(path), data=volume, **{"zarr_format": 3, "chunks": tuple(max(1, s // 2) for s in volume.shape), **how})
+        zarr.create_array(
+            str(path), data=volume, **{"zarr_format": 3, "chunks": tuple(max(1, s // 2) for s in volume.shape), **how}
+        )
     else:
         mrcfile.write(path.with_suffix("") if path.suffix in (".gz", ".bz2") else path, volume)
         if path.suffix in (".gz", ".bz2"):
@@ -57,9 +59,12 @@ def test_every_format_gives_the_same_voxels_in_the_same_order(tmp_path, name):
         np.testing.assert_array_equal(volume.data[part], VOLUME[part])
 
 
-FORMATS = {"a.mrc": ["int8", "int16", "uint16", "float16", "float32"], "a.em": ["int8", "int16", "int32", "float32", "float64"],
-           "a.h5": ["int8", "uint8", "int32", "float16", "float64"],
-           "a.zarr": ["int8", "uint8", "int32", "float16", "float64"]}  # fmt: skip
+FORMATS = {
+    "a.mrc": ["int8", "int16", "uint16", "float16", "float32"],
+    "a.em": ["int8", "int16", "int32", "float32", "float64"],
+    "a.h5": ["int8", "uint8", "int32", "float16", "float64"],
+    "a.zarr": ["int8", "uint8", "int32", "float16", "float64"],
+}
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,7 +139,8 @@ def test_damaged_em(tmp_path):
         refused(message, path)
 
 
-# ---- HDF5 ---------------------------------------------------------------------------------------------------------------
+# ---- HDF5
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_hdf5_array_by_name_or_the_only_one(tmp_path):
@@ -211,7 +217,8 @@ def test_bad_hdf5(tmp_path):
     refused("no such file", tmp_path / "gone.h5")
 
 
-# ---- Zarr ---------------------------------------------------------------------------------------------------------------
+# ---- Zarr
+# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -243,15 +250,21 @@ def pyramid(path, version, *, axes="zyx", unit="angstrom", sizes=(5.0, 10.0, 20.
     for n, size in enumerate(sizes):
         level = np.full((8 >> n, 12 >> n, 16 >> n), n, np.float32)
         level[0, 1, 2] = 100
-        data = np.expand_dims(level.transpose([o for o in order if o is not None]), tuple(i for i, o in enumerate(order) if o is None))
+        data = np.expand_dims(
+            level.transpose([o for o in order if o is not None]), tuple(i for i, o in enumerate(order) if o is None)
+        )
         group.create_array(str(n), data=data)
         scale = [1.0 if o is None else size for o in order]
         datasets.append({"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
-    described = [{"name": a, "type": "space", "unit": unit} if a in "zyx" else {"name": a, "type": "channel"} for a in axes]
+    described = [
+        {"name": a, "type": "space", "unit": unit} if a in "zyx" else {"name": a, "type": "channel"} for a in axes
+    ]
     found = {"version": "0.4", "axes": described, "datasets": datasets}
     if whole:
         found["coordinateTransformations"] = [{"type": "scale", "scale": [whole] * len(axes)}]
-    group.attrs.update({"multiscales": [found]} if version == 2 else {"ome": {"version": "0.5", "multiscales": [found]}})
+    group.attrs.update(
+        {"multiscales": [found]} if version == 2 else {"ome": {"version": "0.5", "multiscales": [found]}}
+    )
     return path
 
 
@@ -291,7 +304,9 @@ def test_zarr_group_with_arrays(tmp_path):
 
 def test_zarr_never_leaves_its_folder(tmp_path):
     write(tmp_path / "secret.zarr", VOLUME)
-    for number, trick in enumerate(("../secret.zarr", str(tmp_path / "secret.zarr"), "0/../../secret.zarr", "..\\secret.zarr", "link")):
+    for number, trick in enumerate(
+        ("../secret.zarr", str(tmp_path / "secret.zarr"), "0/../../secret.zarr", "..\\secret.zarr", "link")
+    ):
         path = pyramid(tmp_path / f"{number}.zarr", 2)
         (path / "link").symlink_to(tmp_path / "secret.zarr")
         attributes = json.loads((path / ".zattrs").read_text())
@@ -313,7 +328,11 @@ def test_zarr_unpickles_nothing(tmp_path, capsys):
     node = json.loads((path / ".zarray").read_text())
     chunk = next(p for p in path.iterdir() if not p.name.startswith("."))
     chunk.write_bytes(pickle.dumps(Bomb()))
-    for change in ({"filters": [{"id": "pickle"}]}, {"compressor": {"id": "pickle"}}, {"dtype": "|O", "filters": [{"id": "pickle"}]}):
+    for change in (
+        {"filters": [{"id": "pickle"}]},
+        {"compressor": {"id": "pickle"}},
+        {"dtype": "|O", "filters": [{"id": "pickle"}]},
+    ):
         (path / ".zarray").write_text(json.dumps(node | change))
         refused("compressed with 'pickle'|expected real numbers", path)
     assert "unpickled" not in capsys.readouterr().out
@@ -327,7 +346,10 @@ def test_bad_zarr(tmp_path):
         ({"shape": [5, 6, 0]}, "expected at least 1"),
         ({"data_type": "complex64"}, "expected real numbers"),
         ({"codecs": [{"name": "numcodecs.pickle"}]}, "compressed with"),
-        ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2**20, 2**20, 2]}}}, "expected up to 2 GiB"),
+        (
+            {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2**20, 2**20, 2]}}},
+            "expected up to 2 GiB",
+        ),
         ({"zarr_format": 9}, "not Zarr data"),
     ):
         (path / "zarr.json").write_text(json.dumps(node | change))
@@ -346,11 +368,14 @@ def test_bad_zarr(tmp_path):
     refused("one channel and one time point", channels)
 
 
-# ---- damaged bytes ------------------------------------------------------------------------------------------------------
+# ---- damaged bytes
+# ------------------------------------------------------------------------------------------------------
 
 
 def fuzz(path, target, count, seed=0):
-    """Damage the bytes of `target`, part of the volume at `path`, and open and read it: our error, or a valid volume."""
+    """Damage the bytes of `target`, part of the volume at `path`, and open and read it: our error, or a
+    valid volume.
+    """
     rng = np.random.default_rng(seed)
     raw = target.read_bytes()
     head = min(len(raw), 1100)

@@ -3,13 +3,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from helpers import FAST
+from tomotutor.data.sources import Source
 from tomotutor.gui.dock import TomoTutorDock
-from tomotutor.models import build_pair
-from tomotutor.sample import create_sample_session
+from tomotutor.learn.models import build_pair
+from tomotutor.learn.start import write_start
 from tomotutor.session import look_around
-from tomotutor.session_file import create_session
-from tomotutor.sources import Source
-from tomotutor.start import write_start
+from tomotutor.session.sample import create_sample_session
+from tomotutor.session.session_file import create_session
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from helpers import FAST, answer_truthfully
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.data.sources import SOURCES
 from tomotutor.gui import start as start_module
 from tomotutor.gui.start import KINDS, STARTS, NewSessionDialog
 from tomotutor.session import Session
-from tomotutor.sources import SOURCES
 
 
 def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
@@ -75,7 +75,11 @@ def test_new_session_with_bad_input_says_what_is_wrong(dock, qtbot, tmp_path, mo
     monkeypatch.setattr(
         NewSessionDialog,
         "answer",
-        {"folder": tmp_path / "s", "source": start_module.Source("array", str(tmp_path / "gone.npz")), "classes": ["a", "b"]},
+        {
+            "folder": tmp_path / "s",
+            "source": start_module.Source("array", str(tmp_path / "gone.npz")),
+            "classes": ["a", "b"],
+        },
     )
     dock.start.new_session()
     qtbot.waitUntil(lambda: "no such file" in dock.start.message.text(), timeout=10000)
@@ -118,7 +122,9 @@ def test_the_dialog_asks_what_networks_start_from(dock, qtbot, weights):
     assert dialog.answer["start"] == str(weights)
 
 
-@pytest.mark.parametrize("change", [("kind", "folder of 2D images"), ("recipe", "paper"), ("task", "a mask for each image")])
+@pytest.mark.parametrize(
+    "change", [("kind", "folder of 2D images"), ("recipe", "paper"), ("task", "a mask for each image")]
+)
 def test_where_networks_can_only_start_from_scratch(dock, qtbot, weights, change):
     dialog = NewSessionDialog(dock)
     qtbot.addWidget(dialog)

@@ -7,13 +7,13 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit
 
 from helpers import FAST, answer_truthfully, two_kinds, write_mrc, write_star
+from tomotutor.data.sources import Source, open_pool
 from tomotutor.gui.canvas import Rendering
 from tomotutor.gui.gallery import Gallery
 from tomotutor.gui.labeling import class_keys
 from tomotutor.session import Session
-from tomotutor.session_file import create_session
-from tomotutor.sources import Source, open_pool
-from tomotutor.views import Phase
+from tomotutor.session.session_file import create_session
+from tomotutor.session.status import Phase
 
 Key = Qt.Key
 
@@ -213,7 +213,9 @@ def test_retrain_reorders_and_keeps_the_particle_in_front(page, press, qtbot):
     qtbot.waitUntil(lambda: "round 1 is done" in page.message.text())
     assert page.session.current.row == held
     assert page.title.text() == title
-    qtbot.waitUntil(lambda: page.retrain_button.text() == "Retrain (R)")  # the thread is idle a moment after its round is done
+    qtbot.waitUntil(
+        lambda: page.retrain_button.text() == "Retrain (R)"
+    )  # the thread is idle a moment after its round is done
     assert [v.row for v in page.gallery.items] == [v.row for v in page.session.upcoming(Gallery.COUNT)]
     assert "round 1" in page.round_text.text()
     assert "quarter width" in page.round_text.text()
@@ -288,8 +290,8 @@ def test_the_last_answer(page, press):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_2d_items(dock, press, tmp_path, channels):
     from helpers import FAST
-    from tomotutor.session_file import create_session
-    from tomotutor.sources import Source
+    from tomotutor.data.sources import Source
+    from tomotutor.session.session_file import create_session
 
     x = np.random.default_rng(0).integers(0, 256, (20, 32, 32, channels), np.uint8)
     np.save(tmp_path / "x.npy", x)
@@ -313,14 +315,23 @@ def test_denoised_tomograms_are_looked_at_and_not_trained_on(dock, press, tmp_pa
     columns = {"rlnTomoName": ["t"] * 4} | {f"rlnCenteredCoordinate{a}Angst": [0] * 4 for a in "YZ"}
     columns["rlnCenteredCoordinateXAngst"] = [(8 + 16 * i - 32) * 10 for i in range(4)]
     star = write_star(tmp_path / "p.star", "particles", columns)
-    source = Source("particles", str(star), tomogram_dir=str(tmp_path), denoised_dir=str(tmp_path / "denoised"), box=16, protein="bright")
+    source = Source(
+        "particles",
+        str(star),
+        tomogram_dir=str(tmp_path),
+        denoised_dir=str(tmp_path / "denoised"),
+        box=16,
+        protein="bright",
+    )
     create_session(tmp_path / "s", source, ["ball", "slab"], settings=FAST)
     assert dock.open(tmp_path / "s")
     page = dock.page
     qtbot.waitUntil(page.isVisible)
     row = page.session.current.row
     seen = dock._viewer.layers["particle"].data.copy()
-    np.testing.assert_array_equal(page.session.pool.read(np.array([row]))[0, 0], open_pool(source).read(np.array([row]))[0, 0])
+    np.testing.assert_array_equal(
+        page.session.pool.read(np.array([row]))[0, 0], open_pool(source).read(np.array([row]))[0, 0]
+    )
     press(Key.Key_D)
     assert not page.denoised.isChecked()
     assert not np.allclose(dock._viewer.layers["particle"].data, seen)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from tomotutor.learn.results import Look
 
 from helpers import FAST
+from tomotutor.data.sources import Source
 from tomotutor.gui.plots import LookMap, class_colours
 from tomotutor.session import look_around
-from tomotutor.session_file import create_session
-from tomotutor.sources import Source
-from tomotutor.views import ItemView, Look, Phase
+from tomotutor.session.session_file import create_session
+from tomotutor.session.status import ItemView, Phase
 
 Key = Qt.Key
 
@@ -104,7 +105,9 @@ def test_a_click_on_the_map_shows_the_nearest_item(looked_page, qtbot):
     assert page.map.ringed == [pytest.approx(place(page, row))]
     assert page.gallery.items[0].row == held
     QTest.mouseClick(page.map, Qt.MouseButton.RightButton, pos=pixel(page.map, look, held))
-    QTest.mouseClick(page.map, Qt.MouseButton.LeftButton, pos=QPoint(page.map.width() - 3, page.map.height() // 2))  # the legend's room
+    QTest.mouseClick(
+        page.map, Qt.MouseButton.LeftButton, pos=QPoint(page.map.width() - 3, page.map.height() // 2)
+    )  # the legend's room
     assert page.session.current.row == row
 
 
@@ -117,7 +120,10 @@ def test_gallery_and_opinion_tell_groups(looked_page):
     assert "typical members of groups that look alike come first" in page.gallery.toolTip()
     group = look.group(page.session.current.row)
     size = int((look.group_N == group).sum())
-    assert page.opinion.text == f"no model yet · look-alikes: group {group + 1} of {len(np.unique(look.group_N))} ({size} items)"
+    assert (
+        page.opinion.text
+        == f"no model yet · look-alikes: group {group + 1} of {len(np.unique(look.group_N))} ({size} items)"
+    )
 
 
 def test_an_audit_item_reveals_nothing_before_it_is_answered(looked_page, press):
@@ -138,7 +144,9 @@ def test_an_audit_item_reveals_nothing_before_it_is_answered(looked_page, press)
 
 
 def test_a_look_that_comes_late_is_shown(dock, tmp_path, array_file, weights, qtbot):
-    create_session(tmp_path / "s", Source("array", str(array_file)), ["ball", "slab"], settings=FAST, start=str(weights))
+    create_session(
+        tmp_path / "s", Source("array", str(array_file)), ["ball", "slab"], settings=FAST, start=str(weights)
+    )
     assert dock.open(tmp_path / "s")
     page = dock.page
     qtbot.waitUntil(page.isVisible)
@@ -174,7 +182,9 @@ def test_a_notice_outlives_the_end_of_the_round(looked_page, qtbot):
 
 
 def test_items_that_were_not_looked_at(qtbot):
-    look = Look(np.array([2, 5, 9]), np.array([[0, 0], [1, 0], [0, 1]], np.float32), np.array([0, 1, 0]), np.array([2, 5, 9]))
+    look = Look(
+        np.array([2, 5, 9]), np.array([[0, 0], [1, 0], [0, 1]], np.float32), np.array([0, 1, 0]), np.array([2, 5, 9])
+    )
     canvas = LookMap(["a", "b"])
     qtbot.addWidget(canvas)
     canvas.show()

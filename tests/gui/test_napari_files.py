@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helpers import write_mrc, write_star
-from tomotutor.formats.lists import read_list
+from tomotutor.formats.particles.lists import read_list
 
 SHAPE = (20, 30, 41)
 ZYX = np.array([[10.0, 12.0, 7.0], [4.5, 20.25, 33.0], [16.0, 5.0, 20.0]])

@@ -7,14 +7,21 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
 from helpers import discs
+from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session_file import create_session
-from tomotutor.sources import Source
-from tomotutor.views import Phase
+from tomotutor.session.session_file import create_session
+from tomotutor.session.status import Phase
 
 Key = Qt.Key
 X, Y = discs(10)
-FAST = {"steps": "2", "batch_size": "4", "width": "0.25", "precision": "float32", "initial_size": "3", "query_size": "3"}
+FAST = {
+    "steps": "2",
+    "batch_size": "4",
+    "width": "0.25",
+    "precision": "float32",
+    "initial_size": "3",
+    "query_size": "3",
+}
 
 
 @pytest.fixture
@@ -23,7 +30,9 @@ def page(dock, tmp_path, qtbot):
     folder.mkdir()
     for i, pixels in enumerate(X):
         Image.fromarray(pixels).save(folder / f"{i}.png")
-    create_session(tmp_path / "s", Source("images", str(folder)), ["ground", "disc"], task="segmentation", settings=FAST)
+    create_session(
+        tmp_path / "s", Source("images", str(folder)), ["ground", "disc"], task="segmentation", settings=FAST
+    )
     assert dock.open(tmp_path / "s")
     qtbot.waitUntil(lambda: dock.page.isVisible())
     return dock.page

@@ -9,7 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from helpers import write_mrc
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate import COMPLEXES, Imaging, Structure, find_structures, make_density
 from tomotutor.simulate.fourier import ctf, wedge
 from tomotutor.simulate.imaging import tilt_series
@@ -135,7 +135,9 @@ _pdbx_struct_assembly.oligomeric_count
 loop_
 _pdbx_struct_oper_list.id
 _pdbx_struct_oper_list.type
-""" + "".join(f"_pdbx_struct_oper_list.{t}\n" for i in "123" for t in (*(f"matrix[{i}][{j}]" for j in "123"), f"vector[{i}]"))
+""" + "".join(
+    f"_pdbx_struct_oper_list.{t}\n" for i in "123" for t in (*(f"matrix[{i}][{j}]" for j in "123"), f"vector[{i}]")
+)
 
 
 def structure_file(path, atoms):
@@ -145,16 +147,25 @@ def structure_file(path, atoms):
         lines = [line.format("ATOM", i, "CA", "ALA", i, *xyz, "C") for i, xyz in enumerate(atoms, start=1)]
         path.write_text(BIOMT + "".join(lines) + line.format("HETATM", 900, "O", "HOH", 900, 90, 90, 90, "O") + "END\n")
         return path
-    names = "group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id label_seq_id "
-    names += "pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy B_iso_or_equiv auth_seq_id auth_asym_id pdbx_PDB_model_num"
+    names = (
+        "group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id label_entity_id label_seq_id "
+    )
+    names += (
+        "pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy B_iso_or_equiv auth_seq_id auth_asym_id pdbx_PDB_model_num"
+    )
     rows = [f"ATOM {i} C CA . ALA A 1 {i} ? {x} {y} {z} 1.0 20 {i} A 1\n" for i, (x, y, z) in enumerate(atoms, start=1)]
-    operators = "1 'identity operation' 1 0 0 0 0 1 0 0 0 0 1 0\n2 'point symmetry operation' -1 0 0 0 0 -1 0 0 0 0 1 0\n"
+    operators = (
+        "1 'identity operation' 1 0 0 0 0 1 0 0 0 0 1 0\n2 'point symmetry operation' -1 0 0 0 0 -1 0 0 0 0 1 0\n"
+    )
     sites = "loop_\n" + "".join(f"_atom_site.{n}\n" for n in names.split()) + "".join(rows)
-    path.write_text("data_test\n" + ASSEMBLY + operators + sites + "HETATM 900 O O . HOH B 2 . ? 90 90 90 1.0 20 900 A 1\n")
+    path.write_text(
+        "data_test\n" + ASSEMBLY + operators + sites + "HETATM 900 O O . HOH B 2 . ? 90 90 90 1.0 20 900 A 1\n"
+    )
     return path
 
 
-# carbon: International Tables C, table 4.3.2.2; volume displaced: Fraser et al. 1978; ice: 0.0311 molecules of 3.041 Å per Å³
+# carbon: International Tables C, table 4.3.2.2; volume displaced: Fraser et al. 1978; ice: 0.0311 molecules of 3.041 Å
+# per Å³
 CARBON = [(0.0893, 0.2465), (0.2563, 1.71), (0.757, 6.4094), (1.0487, 18.6113), (0.3575, 50.2523)]
 CARBON_VOLUME, ICE = 16.44, 0.0311 * 3.041
 
@@ -194,7 +205,9 @@ def test_maps_are_centred_and_rescaled(tmp_path):
 
 def test_what_cannot_be_simulated_is_said(tmp_path):
     large = structure_file(tmp_path / "large.pdb", [[0, 0, -200], [0, 0, 200]])
-    with pytest.raises(TomoTutorError, match=r"large.pdb: its diameter of 400 Å does not fit a box of 32 voxels .* take a box of 40"):
+    with pytest.raises(
+        TomoTutorError, match=r"large.pdb: its diameter of 400 Å does not fit a box of 32 voxels .* take a box of 40"
+    ):
         make_density(Structure("large", large), 32, 10.0)
     (tmp_path / "bad.cif").write_text("data_x\nloop_\n_a\n_b\n1\n")
     with pytest.raises(TomoTutorError, match=r"bad.cif: not a structure that can be read"):
@@ -206,7 +219,9 @@ def test_what_cannot_be_simulated_is_said(tmp_path):
     with pytest.raises(TomoTutorError, match=r"broken.mrc.gz: not a readable map"):
         make_density(Structure("b", tmp_path / "broken.mrc.gz"), 32, 10.0)
     with pytest.raises(TomoTutorError, match="does not tell the voxel size"):
-        make_density(Structure("m", write_mrc(tmp_path / "m.mrc", np.eye(8, dtype=np.float32)[None].repeat(8, 0), 0.0)), 32, 10.0)
+        make_density(
+            Structure("m", write_mrc(tmp_path / "m.mrc", np.eye(8, dtype=np.float32)[None].repeat(8, 0), 0.0)), 32, 10.0
+        )
     with pytest.raises(TomoTutorError, match="no such file or folder, and none of the idealised complexes ribosome"):
         find_structures(["dragon"])
     with pytest.raises(TomoTutorError, match="a second class would be called 'large'"):
@@ -219,14 +234,21 @@ def test_lists_and_folders_name_classes(tmp_path):
     assert [s.name for s in find_structures([str(tmp_path)])] == ["a", "b"]
     (tmp_path / "l.csv").write_text("name,file,assembly,voxel_size\nfirst,b.x.pdb,asu,\nsecond,a.mrc,,4.5\n")
     first, second = find_structures([str(tmp_path / "l.csv")], "1")
-    assert (first.name, first.assembly, second.voxel_size_angst, second.path) == ("first", "asu", 4.5, tmp_path / "a.mrc")
+    assert (first.name, first.assembly, second.voxel_size_angst, second.path) == (
+        "first",
+        "asu",
+        4.5,
+        tmp_path / "a.mrc",
+    )
     (tmp_path / "l.csv").write_text("name,where\nfirst,b\n")
     with pytest.raises(TomoTutorError, match=r"found the columns name, where; expected name,file"):
         find_structures([str(tmp_path / "l.csv")])
     assert [s.name for s in find_structures([])] == list(COMPLEXES)
 
 
-@pytest.mark.parametrize(("name", "turn"), [("proteasome", 360 / 7), ("chaperonin", 360 / 7), ("ferritin", 90), ("ribosome", None)])
+@pytest.mark.parametrize(
+    ("name", "turn"), [("proteasome", 360 / 7), ("chaperonin", 360 / 7), ("ferritin", 90), ("ribosome", None)]
+)
 def test_complexes_have_their_symmetry(name, turn):
     fine = torch.from_numpy(make_density(Structure(name), 32, 10.0).fine_DHW)[None]
     still = place(fine, np.eye(3)[None], np.zeros((1, 3)), 32)[0].numpy()
@@ -242,7 +264,9 @@ def test_complexes_have_their_symmetry(name, turn):
 
 
 def test_projections_agree_with_sums_and_reconstruct():
-    """At tilt 0 a projection is the sum along z; a back-projection shows what the Fourier wedge shows, in its place and hand."""
+    """At tilt 0 a projection is the sum along z; a back-projection shows what the Fourier wedge shows, in its place and
+    hand.
+    """
     volume = torch.from_numpy(blobs(CHIRAL, 32, 2.0)).float()[None]
     plain = Imaging(ctf=False)
     series = Imaging(ctf=False, projections=True)
@@ -251,13 +275,22 @@ def test_projections_agree_with_sums_and_reconstruct():
     # at −90° what lies at (x, z) falls on pixel −z
     np.testing.assert_allclose(flat[0][:, 1:], volume[0].sum(2).T.flip(1)[:, :-1], atol=1e-4)
     defocus = torch.tensor([4e4])
-    seen = [i.image(volume, torch.zeros(1, *i.noise_shape((32, 32, 32))), defocus)[0][0].numpy() for i in (plain, series)]
+    seen = [
+        i.image(volume, torch.zeros(1, *i.noise_shape((32, 32, 32))), defocus)[0][0].numpy() for i in (plain, series)
+    ]
     assert np.corrcoef(seen[0].ravel(), seen[1].ravel())[0, 1] > 0.95
     skew = [Imaging(ctf=False, tilt_range_deg=(-20, 60), projections=p) for p in (False, True)]
     seen = [i.image(volume, torch.zeros(1, *i.noise_shape((32, 32, 32))), defocus)[0][0].numpy() for i in skew]
-    other = Imaging(ctf=False, tilt_range_deg=(-60, 20)).image(volume, torch.zeros(1, 32, 32, 32), defocus)[0][0].numpy()
+    other = (
+        Imaging(ctf=False, tilt_range_deg=(-60, 20)).image(volume, torch.zeros(1, 32, 32, 32), defocus)[0][0].numpy()
+    )
     # the same sign of tilt in both
-    assert np.corrcoef(seen[0].ravel(), seen[1].ravel())[0, 1] > 0.9 > 0.8 > np.corrcoef(other.ravel(), seen[1].ravel())[0, 1]
+    assert (
+        np.corrcoef(seen[0].ravel(), seen[1].ravel())[0, 1]
+        > 0.9
+        > 0.8
+        > np.corrcoef(other.ravel(), seen[1].ravel())[0, 1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,7 +314,9 @@ def test_densities_agree_with_those_made_elsewhere(data):
     packed = np.load(data / "structures" / "templates_10A_32.npz")
     for name, file in (("1MNF", "1MNF.pdb.gz"), ("5B40", "5B40.cif.gz"), ("4V4R", "4V4R.mrc.gz")):
         theirs = packed["maps"][list(packed["ids"]).index(name)].astype(np.float32)
-        ours = make_density(Structure(name, data / "structures" / "orig" / file, "asu" if "mrc" not in file else ""), 32, 10.0).map_DHW
+        ours = make_density(
+            Structure(name, data / "structures" / "orig" / file, "asu" if "mrc" not in file else ""), 32, 10.0
+        ).map_DHW
         centres = [(np.indices(m.shape) * np.clip(m - 0.1 * m.max(), 0, None)).sum((1, 2, 3)) for m in (ours, theirs)]
         centres = [c / np.clip(m - 0.1 * m.max(), 0, None).sum() for c, m in zip(centres, (ours, theirs), strict=True)]
         theirs = shift(theirs, centres[0] - centres[1], order=3)

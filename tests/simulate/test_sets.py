@@ -10,18 +10,18 @@ import pytest
 import starfile
 import torch
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.cli import main
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.mrc import open_mrc
-from tomotutor.sample import CLASSES, create_sample_session, sample_data
+from tomotutor.data.sources import Source, open_pool
+from tomotutor.formats.volumes.mrc import open_mrc
 from tomotutor.session import Session
+from tomotutor.session.sample import CLASSES, create_sample_session, sample_data
 from tomotutor.simulate import COMPLEXES, Imaging, SubtomogramSettings, TomogramSettings, find_structures, make_density
 from tomotutor.simulate import simulate_subtomograms as subtomograms
 from tomotutor.simulate import simulate_tomograms as tomograms
 from tomotutor.simulate.densities import stack_densities
 from tomotutor.simulate.fourier import wedge
 from tomotutor.simulate.subtomograms import class_sizes, draw_classes, make_subtomograms
-from tomotutor.sources import Source, open_pool
 
 SMALL = SubtomogramSettings(per_class=6, false_picks=0.2, membrane=True, gold=True, seed=4)
 
@@ -31,7 +31,11 @@ def pool_of(folder):
 
 
 def digests(folder):
-    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_a_set_opens_as_a_session_and_its_bytes_depend_on_the_seed_alone(tmp_path):
@@ -65,7 +69,9 @@ def test_a_set_opens_as_a_session_and_its_bytes_depend_on_the_seed_alone(tmp_pat
 
 @pytest.mark.parametrize("projections", [False, True])
 def test_the_snr_is_what_was_asked_for(projections):
-    """var(signal) / var(noise), both as they are in the box: at a huge SNR there is nearly the signal alone, the same at both."""
+    """var(signal) / var(noise), both as they are in the box: at a huge SNR there is nearly the signal alone, the same
+    at both.
+    """
     fine = stack_densities([make_density(s, 32, 10.0) for s in find_structures(["ribosome", "chaperonin"])])
     settings = SubtomogramSettings(per_class=4, seed=2)
     class_N, items = np.arange(8) % 2, np.arange(8)
@@ -77,7 +83,12 @@ def test_the_snr_is_what_was_asked_for(projections):
 
 
 def test_noise_and_signal_miss_the_same_wedge(tmp_path):
-    tomograms(tmp_path / "t", find_structures([]), TomogramSettings(shape=(48, 96, 100), particles=8, mode=2, seed=3), Imaging(snr=0.1))
+    tomograms(
+        tmp_path / "t",
+        find_structures([]),
+        TomogramSettings(shape=(48, 96, 100), particles=8, mode=2, seed=3),
+        Imaging(snr=0.1),
+    )
     volume = open_mrc(tmp_path / "t" / "tomograms" / "tomo_1.mrc").data.astype(float)
     power = np.abs(np.fft.rfftn(volume)) ** 2
     measured = wedge(volume.shape, (-60, 60)).numpy() > 0
@@ -85,7 +96,9 @@ def test_noise_and_signal_miss_the_same_wedge(tmp_path):
 
 
 def test_particles_are_where_the_list_says_in_the_pose_it_says(tmp_path):
-    """Without noise and wedge, the density turned by the list's angles, RELION's way, is what lies at the list's coordinates."""
+    """Without noise and wedge, the density turned by the list's angles, RELION's way, is what lies at the list's
+    coordinates.
+    """
     imaging = Imaging(snr=1e6, tilt_range_deg=(-89.9, 89.9), ctf=False)
     settings = TomogramSettings(shape=(64, 100, 120), count=2, particles=8, pick_error_voxel=0.0, mode=2, seed=1)
     placed = tomograms(tmp_path / "t", find_structures(["ribosome"]), settings, imaging)
@@ -130,15 +143,23 @@ def test_modes_and_protein_is_dark(tmp_path, mode):
     assert (mrc.data.shape, mrc.voxel_size_angst, mrc.is_volume_stack) == ((40, 64, 70), 10.0, False)
     assert mrc.data.dtype == {0: np.int8, 1: np.int16, 12: np.float16}[mode]
     pool = open_pool(
-        Source("particles", str(tmp_path / "t" / "particles.star"), str(tmp_path / "t" / "tomograms.star"), str(tmp_path / "t"))
+        Source(
+            "particles",
+            str(tmp_path / "t" / "particles.star"),
+            str(tmp_path / "t" / "tomograms.star"),
+            str(tmp_path / "t"),
+        )
     )
     average = pool.read(np.arange(len(pool))).mean((0, 1))
     radius = np.linalg.norm(np.indices((32, 32, 32)) - 16, axis=0) * 10
-    assert average[np.abs(radius - 48) < 10].mean() > 1 > average[radius > 100].mean() + 0.5  # the pool turns dark into bright
+    assert (
+        average[np.abs(radius - 48) < 10].mean() > 1 > average[radius > 100].mean() + 0.5
+    )  # the pool turns dark into bright
 
 
 def test_crowds_do_not_overlap_and_what_finds_no_room_is_left_out(tmp_path, capsys):
-    settings = "--shape 60,84,84 --particles 150 --false-picks 0.2 --membrane 1 --gold 2 --device cpu --mode 2 --pick-error 0.5"
+    settings = "--shape 60,84,84 --particles 150 --false-picks 0.2 --membrane 1 --gold 2 --device cpu --mode 2"
+    settings += " --pick-error 0.5"
     structures = ["--structures", "ferritin"]
     assert main(["simulate", "tomograms", "--out", str(tmp_path / "t"), *settings.split(), *structures]) == 0
     told = capsys.readouterr().out
@@ -152,7 +173,12 @@ def test_crowds_do_not_overlap_and_what_finds_no_room_is_left_out(tmp_path, caps
     distance = np.linalg.norm(xyz[:, None] - xyz, axis=-1)[np.triu_indices(len(xyz), 1)]
     assert distance.min() > 110  # 120 Å wide, less the pick error
     pool = open_pool(
-        Source("particles", str(tmp_path / "t" / "particles.star"), str(tmp_path / "t" / "tomograms.star"), str(tmp_path / "t"))
+        Source(
+            "particles",
+            str(tmp_path / "t" / "particles.star"),
+            str(tmp_path / "t" / "tomograms.star"),
+            str(tmp_path / "t"),
+        )
     )
     assert not pool.padded_N.any()
 
@@ -190,9 +216,17 @@ def test_what_is_interrupted_leaves_nothing_and_nothing_is_overwritten(tmp_path,
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        subtomograms(tmp_path / "a", find_structures(["ferritin"]), SubtomogramSettings(per_class=20), Imaging(), report=stop)
+        subtomograms(
+            tmp_path / "a", find_structures(["ferritin"]), SubtomogramSettings(per_class=20), Imaging(), report=stop
+        )
     with pytest.raises(KeyboardInterrupt):
-        tomograms(tmp_path / "a", find_structures(["ferritin"]), TomogramSettings(shape=(42, 60, 60), particles=2), Imaging(), report=stop)
+        tomograms(
+            tmp_path / "a",
+            find_structures(["ferritin"]),
+            TomogramSettings(shape=(42, 60, 60), particles=2),
+            Imaging(),
+            report=stop,
+        )
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "precious").write_text("x")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate import Structure
 from tomotutor.simulate import varied as module
 from tomotutor.simulate.complexes import complex_points, made_up
@@ -54,19 +54,25 @@ def test_items_are_normalised_and_have_their_class(library):
     assert (y == 3).mean() == pytest.approx(0.2, abs=0.04)
     for k in range(3):
         assert (y == k).mean() == pytest.approx(0.8 / 3, abs=0.04)
-    assert set(make_varied(library, np.arange(16), 0, Variation(box=16, voxel_size_angst=(11, 15), false_picks=0))[1]) <= {0, 1, 2}
+    assert set(
+        make_varied(library, np.arange(16), 0, Variation(box=16, voxel_size_angst=(11, 15), false_picks=0))[1]
+    ) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize("bounds", [(0.02, 0.5), (0.1, 0.1)])
 def test_the_snr_is_what_was_drawn(library, bounds):
-    alone = Variation(box=16, voxel_size_angst=(11.0, 15.0), neighbours=0, pick_error_voxel=0, false_picks=0, snr=bounds)
+    alone = Variation(
+        box=16, voxel_size_angst=(11.0, 15.0), neighbours=0, pick_error_voxel=0, false_picks=0, snr=bounds
+    )
     items = module._draw(library, np.arange(48), 1, alone)
     signal, _, noise = (x[module._inside(16)].flatten(1).var(1).numpy() for x in module._imaged(library, items, alone))
     snr = signal / noise
     assert (snr > bounds[0] * 0.999).all()
     assert (snr < bounds[1] * 1.001).all()
     # triangular on a logarithmic scale
-    assert np.log(snr).mean() == pytest.approx(np.log(bounds).mean(), abs=5 * np.ptp(np.log(bounds)) / math.sqrt(24 * 48) + 1e-3)
+    assert np.log(snr).mean() == pytest.approx(
+        np.log(bounds).mean(), abs=5 * np.ptp(np.log(bounds)) / math.sqrt(24 * 48) + 1e-3
+    )
 
 
 def test_a_false_pick_has_the_noise_of_a_complex_beside_it(library):
@@ -91,7 +97,9 @@ def test_voxel_sizes_stay_in_their_range_and_near_their_density(library):
 
 
 def test_one_voxel_size_between_two_rungs():
-    narrow = Variation(box=16, voxel_size_angst=(10.7, 10.7), tilt_step_deg=(3, 3), defocus_um=(4, 4), tilt_deg=(60, 60))
+    narrow = Variation(
+        box=16, voxel_size_angst=(10.7, 10.7), tilt_step_deg=(3, 3), defocus_um=(4, 4), tilt_deg=(60, 60)
+    )
     library = make_library([Structure(name) for name in NAMES], narrow)
     assert {LADDER_ANGST[rung] for _, rung in library.fine_KL} == {12.0}
     assert {item.voxel_angst for item in module._draw(library, np.arange(20), 0, narrow)} == {10.7}
@@ -100,9 +108,17 @@ def test_one_voxel_size_between_two_rungs():
 
 def test_what_is_drawn_at_the_ends_is_finite(library):
     far = Variation(
-        box=16, voxel_size_angst=(11.0, 15.0), tilt_deg=(80, 80), tilt_step_deg=(10, 10), snr=(1e-4, 1e-4), defocus_um=(50, 50),
-        amplitude_contrast=(1, 1), pick_error_voxel=8, false_picks=0.9, neighbours=20,
-    )  # fmt: skip
+        box=16,
+        voxel_size_angst=(11.0, 15.0),
+        tilt_deg=(80, 80),
+        tilt_step_deg=(10, 10),
+        snr=(1e-4, 1e-4),
+        defocus_um=(50, 50),
+        amplitude_contrast=(1, 1),
+        pick_error_voxel=8,
+        false_picks=0.9,
+        neighbours=20,
+    )
     assert np.isfinite(make_varied(library, np.arange(32), 0, far)[0]).all()
 
 
@@ -188,7 +204,9 @@ def test_places_at_half_the_voxel_size_are_those_of_before():
     inverse = np.swapaxes(matrix, -1, -2)
     corner = np.einsum("nij,nj->ni", inverse, (box - 1) / 2 - box // 2 - shift)
     offset = 2 / (2 * box - 1) * (box + 2 * corner) - 1
-    theta = torch.from_numpy(np.concatenate((2 * (box - 1) / (2 * box - 1) * inverse, offset[:, :, None]), axis=2)).float()
+    theta = torch.from_numpy(
+        np.concatenate((2 * (box - 1) / (2 * box - 1) * inverse, offset[:, :, None]), axis=2)
+    ).float()
     grid = torch.nn.functional.affine_grid(theta, [2, 1, box, box, box], align_corners=True)
     before = torch.nn.functional.grid_sample(source[:, None], grid, align_corners=True)[:, 0]
     np.testing.assert_allclose(place(source, matrix, shift, box), before, atol=1e-4)
@@ -222,7 +240,10 @@ def test_made_up_complexes_are_known_by_their_number_and_of_the_size_that_is_sai
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"voxel_size_angst": (16.0, 6.0)}, "voxel size 16,6: expected two numbers between 5.36 and 16.8 Å, the smaller one first"),
+        (
+            {"voxel_size_angst": (16.0, 6.0)},
+            "voxel size 16,6: expected two numbers between 5.36 and 16.8 Å, the smaller one first",
+        ),
         ({"voxel_size_angst": (3.0, 6.0)}, "voxel size 3,6"),
         ({"snr": (0.0, 0.5)}, "SNR 0,0.5"),
         ({"snr": (math.nan, 0.5)}, "SNR nan,0.5"),

@@ -20,19 +20,23 @@ from typing import Any
 import filelock
 import numpy as np
 
-from tomotutor.benchmark import mask_oracle, measure, oracle
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.progress import Report
+from tomotutor.benchmark import measure
 from tomotutor.benchmark.data import Data, open_data
 from tomotutor.benchmark.experiments import REFERENCE, Experiment, Plan
-from tomotutor.benchmark.speed import machine
-from tomotutor.errors import TomoTutorError
-from tomotutor.pool import Pool
-from tomotutor.progress import Report
+from tomotutor.benchmark.machine.speed import machine
+from tomotutor.data.pool import Pool
+from tomotutor.data.sources import open_pool
+from tomotutor.oracle import classes as oracle
+from tomotutor.oracle import masks as mask_oracle
 from tomotutor.session import Session
-from tomotutor.session_file import JUNK, create_session
-from tomotutor.sources import open_pool
+from tomotutor.session.session_file import JUNK, create_session
 
 Line = dict[str, Any]
-Annotator = tuple[Callable[[int], None], Callable[[int], Line]]  # answers up to so many labels; measures the model of round so-and-so
+Annotator = tuple[
+    Callable[[int], None], Callable[[int], Line]
+]  # answers up to so many labels; measures the model of round so-and-so
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Cell:
 
     @property
     def asked(self) -> Line:
-        """What defines the cell, as its lines keep it: a finished cell is only taken for this one where it is the same."""
+        """What defines the cell, as its lines keep it: a finished cell is only taken for this one where
+        it is the same.
+        """
         plan = dataclasses.asdict(self.plan)
         kept = {key: plan[key] for key in ("recipe", "per_class", "imbalance")}
         return {
@@ -119,7 +125,9 @@ def read_lines(path: Path) -> list[Line]:
         try:
             lines.append(dict(json.loads(line)))
         except (ValueError, TypeError):
-            raise TomoTutorError(f"{path}: line {number} is damaged; delete the file, its cell is then run again") from None
+            raise TomoTutorError(
+                f"{path}: line {number} is damaged; delete the file, its cell is then run again"
+            ) from None
     return lines
 
 
@@ -134,7 +142,9 @@ def append_line(path: Path, line: Line) -> None:
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as problem:
-        raise TomoTutorError(f"{path}: cannot be written ({problem.strerror}); run the same command again when it can") from None
+        raise TomoTutorError(
+            f"{path}: cannot be written ({problem.strerror}); run the same command again when it can"
+        ) from None
 
 
 @cache
@@ -143,7 +153,9 @@ def commit() -> str:
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", str(here)) else "")
@@ -151,7 +163,9 @@ def commit() -> str:
         return ""
 
 
-def run_cell(cell: Cell, folder: Path, data_folder: Path, told: Callable[[Line], None], report: Report | None = None) -> None:
+def run_cell(
+    cell: Cell, folder: Path, data_folder: Path, told: Callable[[Line], None], report: Report | None = None
+) -> None:
     """Run a cell to its end; one that was interrupted goes on with the round it was in.
 
     Parameters
@@ -175,7 +189,9 @@ def run_cell(cell: Cell, folder: Path, data_folder: Path, told: Callable[[Line],
     commit()  # as it is now: files may change while a cell runs
     path, work = cell.file(folder), cell.work(folder)
     work.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(work.with_suffix(".lock")):  # another process that runs this cell: wait, and find it finished
+    with filelock.FileLock(
+        work.with_suffix(".lock")
+    ):  # another process that runs this cell: wait, and find it finished
         done = cell.lines(folder)
         if len(done) == cell.trainings:
             return
@@ -214,13 +230,21 @@ def _open_session(cell: Cell, folder: Path, data: Data, lines: int) -> Session |
 
 
 def _run(
-    cell: Cell, session: Session, data: Data, done: list[Line], path: Path, told: Callable[[Line], None], report: Report | None
+    cell: Cell,
+    session: Session,
+    data: Data,
+    done: list[Line],
+    path: Path,
+    told: Callable[[Line], None],
+    report: Report | None,
 ) -> None:
     if any(line["data"] != data.fingerprint for line in done):
         raise TomoTutorError(f"{path}: made with other data than this; choose another --out, or move it away")
     budgets = [len(data.labels)] if cell.method == REFERENCE else cell.plan.budgets
     test = open_pool(data.test_source.replace(mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C)))
-    answers, measure_model = _mask_truth(session, test, report) if data.masks else _class_truth(cell, session, test, data, report)
+    answers, measure_model = (
+        _mask_truth(session, test, report) if data.masks else _class_truth(cell, session, test, data, report)
+    )
     before = {row for line in done for row in line["picked"]}
 
     def answer(labels: int) -> None:
@@ -238,7 +262,14 @@ def _run(
         labels = session.labels()
         picked = [row for row in labels if row not in before]
         before.update(picked)
-        line = {**_trace(cell, session, data), "round": number, "labels": len(labels), **found, "seconds": seconds, "picked": picked}
+        line = {
+            **_trace(cell, session, data),
+            "round": number,
+            "labels": len(labels),
+            **found,
+            "seconds": seconds,
+            "picked": picked,
+        }
         if not data.masks:
             line["labels_per_class"] = [Counter(labels.values())[name] for name in session.classes]
         append_line(path, line)
@@ -274,9 +305,21 @@ def _trace(cell: Cell, session: Session, data: Data) -> Line:
     """Return what every line tells of where it comes from."""
     record, here = session.rounds[-1].record, machine()
     return {
-        "experiment": cell.name, "scale": cell.scale, "method": cell.method, "seed": cell.seed, "rounds": cell.trainings,
-        "named": list(cell.experiment.named), "asked": cell.asked, "recipe": record["recipe"], "data": data.fingerprint,
-        "pool": len(data.labels), "test": len(data.test_labels), "classes": list(session.classes),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"), "versions": {**record["versions"], "numpy": np.__version__},
-        "commit": commit(), "compute": record["compute"], "machine": {key: here[key] for key in ("processor", "cpu_capability", "gpu")},
-    }  # fmt: skip
+        "experiment": cell.name,
+        "scale": cell.scale,
+        "method": cell.method,
+        "seed": cell.seed,
+        "rounds": cell.trainings,
+        "named": list(cell.experiment.named),
+        "asked": cell.asked,
+        "recipe": record["recipe"],
+        "data": data.fingerprint,
+        "pool": len(data.labels),
+        "test": len(data.test_labels),
+        "classes": list(session.classes),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {**record["versions"], "numpy": np.__version__},
+        "commit": commit(),
+        "compute": record["compute"],
+        "machine": {key: here[key] for key in ("processor", "cpu_capability", "gpu")},
+    }

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor import figures
+from tomotutor.base.files import new_file
 from tomotutor.benchmark import plots
 from tomotutor.benchmark.cell import Line
 from tomotutor.benchmark.metrics import aubc, labels_to_target
 from tomotutor.benchmark.results import Runs, accuracy, classes_named, gap, measure_of, penalties, read_runs, target_of
 from tomotutor.benchmark.statistics import bootstrap_interval, holm, paired_t, sign_flip
-from tomotutor.files import new_file
+from tomotutor.export import figures
 
 Table = list[list[str]]
 
@@ -37,11 +37,16 @@ def curve_table(runs: Runs, value: Callable[[Line], float]) -> Table:
 
 
 def _areas(runs: Runs, method: str) -> dict[int, float]:
-    return {seed: aubc(runs.labels_B, np.array([accuracy(line) for line in lines])) for seed, lines in runs.lines[method].items()}
+    return {
+        seed: aubc(runs.labels_B, np.array([accuracy(line) for line in lines]))
+        for seed, lines in runs.lines[method].items()
+    }
 
 
 def significance_table(runs: Runs) -> Table:
-    """Return the tests of our method against the comparators that were named beforehand: area under the accuracy curve, paired by seed."""
+    """Return the tests of our method against the comparators that were named beforehand: area under the accuracy curve,
+    paired by seed.
+    """
     ours, *others = [name for name in runs.first["named"] if name in runs.lines] or [""]
     rows, p_t, p_flip = [], [], []
     for other in others:
@@ -54,8 +59,26 @@ def significance_table(runs: Runs) -> Table:
         low, high = bootstrap_interval(difference_N)
         p_t.append(p)
         p_flip.append(sign_flip(difference_N))
-        rows.append([f"{ours} − {other}", str(len(seeds)), f"{difference_N.mean():+.4f}", f"{low:+.4f} … {high:+.4f}", f"{t:.2f}"])
-    header = ["AUBC", "seeds", "difference", "95 % bootstrap", "t", "p (t)", "p (sign flip)", "p (t, Holm)", "p (sign flip, Holm)"]
+        rows.append(
+            [
+                f"{ours} − {other}",
+                str(len(seeds)),
+                f"{difference_N.mean():+.4f}",
+                f"{low:+.4f} … {high:+.4f}",
+                f"{t:.2f}",
+            ]
+        )
+    header = [
+        "AUBC",
+        "seeds",
+        "difference",
+        "95 % bootstrap",
+        "t",
+        "p (t)",
+        "p (sign flip)",
+        "p (t, Holm)",
+        "p (sign flip, Holm)",
+    ]
     columns = zip(p_t, p_flip, holm(p_t), holm(p_flip), strict=True)
     return [header, *([*row, *(f"{p:.4f}" for p in found)] for row, found in zip(rows, columns, strict=True))]
 
@@ -65,13 +88,20 @@ def target_table(runs: Runs) -> Table:
     target, _ = target_of(runs)
     needed: dict[str, list[float]] = {}
     for method, seeds in runs.lines.items():
-        found = [labels_to_target(runs.labels_B, np.array([accuracy(line) for line in lines]), target) for lines in seeds.values()]
+        found = [
+            labels_to_target(runs.labels_B, np.array([accuracy(line) for line in lines]), target)
+            for lines in seeds.values()
+        ]
         needed[method] = [float("inf") if labels is None else labels for labels in found]
     random = statistics.median(needed["random"]) if "random" in needed else float("inf")
     table = [["method", "seeds", "labels", "of random's", "never reached"]]
     for method, labels in needed.items():
         middle = statistics.median(labels)
-        reached = f"{'≤ ' if middle == runs.labels_B[0] else ''}{middle:.0f}" if np.isfinite(middle) else f"> {runs.labels_B[-1]}"
+        reached = (
+            f"{'≤ ' if middle == runs.labels_B[0] else ''}{middle:.0f}"
+            if np.isfinite(middle)
+            else f"> {runs.labels_B[-1]}"
+        )
         share = f"{middle / random:.2f}" if np.isfinite(middle) and np.isfinite(random) else "–"
         table.append([method, str(len(labels)), reached, share, str(sum(not np.isfinite(v) for v in labels))])
     return table
@@ -100,12 +130,16 @@ def time_table(runs: Runs) -> Table:
     for method, seeds in runs.lines.items():
         lines = [line for found in seeds.values() for line in found]
         means = [statistics.mean(line["seconds"][part] for line in lines) for part in parts]
-        table.append([method, *(f"{mean:.3g}" for mean in means), "; ".join(sorted({line["compute"] for line in lines}))])
+        table.append(
+            [method, *(f"{mean:.3g}" for mean in means), "; ".join(sorted({line["compute"] for line in lines}))]
+        )
     return table
 
 
 def picks_table(runs: Runs) -> Table:
-    """Return the teacher's accuracy on what it asks next, and picks among the top M by true-label gradient norm, against chance."""
+    """Return the teacher's accuracy on what it asks next, and picks among the top M by true-label gradient norm,
+    against chance.
+    """
     table = [["method", "accuracy on picks", "high-gradient picks", "chance", "z"]]
     for method, seeds in runs.lines.items():
         lines = [line for found in seeds.values() for line in found]
@@ -121,9 +155,13 @@ def picks_table(runs: Runs) -> Table:
 
 
 def errors_table(runs: Runs) -> Table:
-    """Return how well disagreement and entropy tell the teacher's errors among the candidates, at the first and the last budget."""
+    """Return how well disagreement and entropy tell the teacher's errors among the candidates, at the first and the
+    last budget.
+    """
     budgets = (0, -1)
-    table = [["method", *(f"{name}, {runs.labels_B[b]} labels" for name in ("disagreement", "entropy") for b in budgets)]]
+    table = [
+        ["method", *(f"{name}, {runs.labels_B[b]} labels" for name in ("disagreement", "entropy") for b in budgets)]
+    ]
     for method, seeds in runs.lines.items():
         row = [method]
         for name in ("disagreement", "entropy"):
@@ -142,7 +180,10 @@ def deeper_table(runs: Runs) -> Table:
     for method in runs.lines:
         last = [line for line in runs.last(method) if "deeper" in line]
         if last:
-            own, deep = _spread([accuracy(line) for line in last]), _spread([line["deeper"]["accuracy"] for line in last])
+            own, deep = (
+                _spread([accuracy(line) for line in last]),
+                _spread([line["deeper"]["accuracy"] for line in last]),
+            )
             table.append([method, str(len(last)), last[0]["deeper"]["teacher"], deep, own])
     return table
 
@@ -150,7 +191,10 @@ def deeper_table(runs: Runs) -> Table:
 def penalty_table(runs: Runs) -> Table:
     """Return the penalty matrix as text."""
     methods = list(runs.lines)
-    rows = [[name, *("–" if np.isnan(p) else f"{p:.2f}" for p in row)] for name, row in zip(methods, penalties(runs), strict=True)]
+    rows = [
+        [name, *("–" if np.isnan(p) else f"{p:.2f}" for p in row)]
+        for name, row in zip(methods, penalties(runs), strict=True)
+    ]
     return [["beats at a share of the budgets", *methods], *rows]
 
 
@@ -172,9 +216,10 @@ def summary(runs: Runs) -> str:
         f"# {first['experiment']}, {first['scale']}",
         f"`tomotutor bench {first['experiment']} --scale {first['scale']} --data DIR`; "
         f"{dates[0]} to {dates[-1]}, commit {commits}, {device}. "
-        f"Pool of {first['pool']} items, test set of {first['test']}, {len(first['classes'])} classes, data {first['data']}. "
-        f"Recipe {plan['recipe']}, R_U of {first['recipe']['candidate_factor']} M. ± is the standard deviation over seeds."
-        + (f" {runs.unfinished} unfinished cells are left out." if runs.unfinished else ""),
+        f"Pool of {first['pool']} items, test set of {first['test']}, {len(first['classes'])} classes, data "
+        f"{first['data']}. "
+        f"Recipe {plan['recipe']}, R_U of {first['recipe']['candidate_factor']} M. ± is the standard deviation over "
+        "seeds." + (f" {runs.unfinished} unfinished cells are left out." if runs.unfinished else ""),
     ]
     sections: list[tuple[str, Table]] = []
     measured = measure_of(runs)
@@ -187,14 +232,23 @@ def summary(runs: Runs) -> str:
     if runs.lines:
         sections += [
             (f"{title} on the test set", curve_table(runs, accuracy)),
-            ("Tests against the comparators that the experiment names; every other comparison is descriptive", significance_table(runs)),
+            (
+                "Tests against the comparators that the experiment names; every other comparison is descriptive",
+                significance_table(runs),
+            ),
             (f"Labels to {target_of(runs)[1]}, median over seeds", target_table(runs)),
             ("Pairwise penalty matrix: row beats column, paired t-test, p < 0.05, uncorrected", penalty_table(runs)),
             (f"Gap: {measured} on the labeled items minus {measured} on the test set", curve_table(runs, gap)),
-            (f"Classes, of {classes}, that have a label", curve_table(runs, classes_named) if "labels_per_class" in first else []),
+            (
+                f"Classes, of {classes}, that have a label",
+                curve_table(runs, classes_named) if "labels_per_class" in first else [],
+            ),
             (f"{title} by class after {runs.labels_B[-1]} labels", class_table(runs)),
             ("Picks", picks_table(runs)),
-            ("The teacher's errors among the candidates: area under the ROC of what is to tell them", errors_table(runs)),
+            (
+                "The teacher's errors among the candidates: area under the ROC of what is to tell them",
+                errors_table(runs),
+            ),
             ("A deeper network on the final labels", deeper_table(runs)),
             ("Wall time of a round", time_table(runs)),
         ]
@@ -202,8 +256,28 @@ def summary(runs: Runs) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_PLAIN = ("experiment", "scale", "method", "seed", "round", "labels", "accuracy", "balanced_accuracy", "macro_f1", "ece", "train_accuracy",
-          "pick_accuracy", "pool_accuracy", "miou", "pixel_accuracy", "train_miou", "data", "commit", "compute", "at")  # fmt: skip
+_PLAIN = (
+    "experiment",
+    "scale",
+    "method",
+    "seed",
+    "round",
+    "labels",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "ece",
+    "train_accuracy",
+    "pick_accuracy",
+    "pool_accuracy",
+    "miou",
+    "pixel_accuracy",
+    "train_miou",
+    "data",
+    "commit",
+    "compute",
+    "at",
+)
 
 
 def csv_rows(runs: Runs) -> list[list[Any]]:
@@ -215,7 +289,9 @@ def csv_rows(runs: Runs) -> list[list[Any]]:
     every = [line for seeds in runs.lines.values() for lines in seeds.values() for line in lines] + runs.reference
     for line in every:
         plain = ["" if line.get(key) is None else line[key] for key in _PLAIN]
-        rows.append([*plain, *("" if a is None else a for a in line["per_class"]), *(line["seconds"][part] for part in parts)])
+        rows.append(
+            [*plain, *("" if a is None else a for a in line["per_class"]), *(line["seconds"][part] for part in parts)]
+        )
     return rows
 
 

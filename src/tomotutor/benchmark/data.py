@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.files import new_file
 from tomotutor.benchmark.experiments import Experiment, Plan
-from tomotutor.benchmark.oracle import array_labels
-from tomotutor.errors import TomoTutorError
-from tomotutor.files import new_file
+from tomotutor.data.sources import Source, open_pool
 from tomotutor.formats.label_csv import LabelRow, read_labels
-from tomotutor.session_file import JUNK
-from tomotutor.sources import Source, open_pool
+from tomotutor.oracle.classes import array_labels
+from tomotutor.session.session_file import JUNK
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def open_data(experiment: Experiment, plan: Plan, folder: Path) -> Data:
     if not experiment.train:
         make_smoke_data(folder)
     if experiment.dataset:
-        (source, labels, classes), (test_source, test_labels, _) = (_find_split(experiment, folder, name) for name in names)
+        (source, labels, classes), (test_source, test_labels, _) = (
+            _find_split(experiment, folder, name) for name in names
+        )
     else:
         (source, labels), (test_source, test_labels) = (find_set(folder, name) for name in names)
         classes = ()
@@ -76,15 +78,26 @@ def open_data(experiment: Experiment, plan: Plan, folder: Path) -> Data:
         raise TomoTutorError(f"{folder}: found {len(classes)} classes; the experiment uses numbers {first} to {last}")
     if plan.classes[1]:
         classes = classes[slice(*plan.classes)]
-    chosen = labels if masks else choose_items([row for row in labels if row.label in classes], classes, plan.per_class, plan.imbalance)
+    chosen = (
+        labels
+        if masks
+        else choose_items([row for row in labels if row.label in classes], classes, plan.per_class, plan.imbalance)
+    )
     needed = plan.budgets[-1]
     if len(chosen) < needed:
-        raise TomoTutorError(f"{folder}: the experiment asks for {needed} labels, but its pool has {len(chosen)} items with a known class")
+        raise TomoTutorError(
+            f"{folder}: the experiment asks for {needed} labels, but its pool has {len(chosen)} items with a known "
+            "class"
+        )
     tested = test_labels if masks else [row for row in test_labels if row.label in classes]
     if not tested:
         raise TomoTutorError(f"{folder}: no item of the test set {names[1]} is of the classes {', '.join(classes)}")
-    text = "\n".join(f"{row.item},{row.label}" for row in (*chosen, *tested)) + (f"\n{experiment.size}" if experiment.size else "")
-    return Data(source, test_source, classes, chosen, tested, hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), masks)
+    text = "\n".join(f"{row.item},{row.label}" for row in (*chosen, *tested)) + (
+        f"\n{experiment.size}" if experiment.size else ""
+    )
+    return Data(
+        source, test_source, classes, chosen, tested, hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), masks
+    )
 
 
 def _order(names: set[str]) -> tuple[str, ...]:
@@ -116,7 +129,8 @@ def find_set(folder: Path, name: str) -> tuple[Source, list[LabelRow]]:
         return Source("stack", str(stacks[0])), read_labels(inside / "truth.csv")
     found = f"{len(stacks)} MRC files in it" if inside.is_dir() else "no such folder"
     raise TomoTutorError(
-        f"{inside}: {found}; expected {array.name} beside it (x, y, classes), or in it particles.star with tomograms.star and truth.csv, "
+        f"{inside}: {found}; expected {array.name} beside it (x, y, classes), or in it particles.star with "
+        "tomograms.star and truth.csv, "
         "or one MRC stack with truth.csv"
     )
 

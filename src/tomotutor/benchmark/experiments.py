@@ -1,8 +1,11 @@
-"""The experiments of `tomotutor bench`: what is compared on what, at two sizes. Adding one is an entry in EXPERIMENTS."""
+"""The experiments of `tomotutor bench`: what is compared on what, at two sizes. Adding one is an entry
+in EXPERIMENTS.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 REFERENCE = "all_labels"  # the method name of a training on every label
 
@@ -57,14 +60,15 @@ class Experiment:
     methods : dict of str to dict
         Name of a method to the settings in which its recipe differs.
     plans : dict of str to Plan
-        Sizes: "tiny" (an hour or so on two cores) where "small" is days of them, "small", and "full" where the paper has one.
+        Sizes: "tiny" (an hour or so on two cores) where "small" is days of them, "small", and "full" where the paper
+        has one.
     named : tuple of str
         Our method, then the comparators it is tested against, named beforehand; every other row is descriptive.
     train, test : str
         The two sets in the data folder, see `tomotutor.benchmark.data`; "" as `train` makes a small set on the spot.
     dataset : str
-        Kind of input (`tomotutor.sources.SOURCES`) of a published data set: the data folder is where it lies, `train` and `test` are
-        its splits. "": see `train`.
+        Kind of input (`tomotutor.data.sources.SOURCES`) of a published data set: the data folder is where it lies,
+        `train` and `test` are its splits. "": see `train`.
     size : tuple of int
         Pixels (y, x) that the data set's images are brought to; () leaves them.
     reference : dict or None
@@ -132,17 +136,19 @@ def _only(*names: str) -> dict[str, dict[str, str]]:
     return {name: STRATEGIES[name] for name in names}
 
 
-def _labeling(settings: dict[str, str], **more: object) -> Plan:
+def _labeling(settings: dict[str, str], **more: Any) -> Plan:
     """Return the regime of a person who labels a few hundred items: 60, 100, … 380 labels."""
-    return Plan("app", settings, even(60, 40, 8), seeds=10, **more)  # type: ignore[arg-type]
+    return Plan("app", settings, even(60, 40, 8), seeds=10, **more)
 
 
-def _cifar(queries: int = 2, **more: object) -> dict[str, Plan]:
-    """Return 10 to 40 % of CIFAR's 50,000 images, of 10,000 at half width and a quarter of the schedule, or some of 5,000 at a quarter."""
+def _cifar(queries: int = 2, **more: Any) -> dict[str, Plan]:
+    """Return 10 to 40 % of CIFAR's 50,000 images, of 10,000 at half width and a quarter of the schedule, or some of
+    5,000 at a quarter.
+    """
     return {
-        "tiny": Plan("paper", CIFAR_TINY, even(500, 500, queries), per_class=500, **{"other_seeds": 1, **more}),  # type: ignore[arg-type]
-        "small": Plan("paper", CIFAR_SMALL, even(1000, 500, 6), per_class=1000, **more),  # type: ignore[arg-type]
-        "full": Plan("paper", {}, even(5000, 2500, 6), **more),  # type: ignore[arg-type]
+        "tiny": Plan("paper", CIFAR_TINY, even(500, 500, queries), per_class=500, **{"other_seeds": 1, **more}),
+        "small": Plan("paper", CIFAR_SMALL, even(1000, 500, 6), per_class=1000, **more),
+        "full": Plan("paper", {}, even(5000, 2500, 6), **more),
     }
 
 
@@ -158,8 +164,9 @@ UNCERTAINTIES: dict[str, dict[str, str]] = {
     f"uncertainty_{kind}": {"at_form": "l2", "uncertainty": kind} for kind in ("kl_st", "js", "mse", "l1", "at")
 }
 
-# a session that starts pretrained; bfloat16 halves the time and is as repeatable on one machine. 100 mini-batches and single answers are
-# what query rules were compared with: the app trains for 200 and answers over half turns, since start-development and start-product
+# a session that starts pretrained; bfloat16 halves the time and is as repeatable on one machine. 100 mini-batches and
+# single answers are what query rules were compared with: the app trains for 200 and answers over half turns, since
+# start-development and start-product
 PRETRAINED_SMALL = {"precision": "bfloat16", "audit_share": "0", "width": "0.25", "steps": "100", "tta": "none"}
 START_BUDGETS = (10, 20, 40, 80, 160)
 SIMULATED_BUDGETS = (20, 40, 80, 160)
@@ -190,7 +197,9 @@ def _starts(*names: str) -> dict[str, dict[str, str]]:
 
 
 def _outside(what: str, train: str) -> Experiment:
-    """Return a comparison of pretrained and fresh networks, and of rules, on a set that lies outside what the weights were trained on."""
+    """Return a comparison of pretrained and fresh networks, and of rules, on a set that lies outside what the weights
+    were trained on.
+    """
     return Experiment(
         f"{what}: does a pretrained start still help?",
         _starts("random", "scratch_random", "pair_badge", "badge", "margin", "entropy"),
@@ -202,9 +211,14 @@ def _outside(what: str, train: str) -> Experiment:
 
 
 def _complexes(first: int, *budgets: int) -> dict[str, Plan]:
-    """Return 14 classes from `first` on, the largest 4 times the smallest: nine budgets with fresh networks each time, or these, warm."""
-    classes = {"classes": (first, first + 14), "per_class": 200, "imbalance": 4.0}
-    return {"tiny": Plan("app", PRODUCT_TINY, budgets, other_seeds=1, **classes), "small": _labeling(FAIR_SMALL, **classes)}  # type: ignore[arg-type]
+    """Return 14 classes from `first` on, the largest 4 times the smallest: nine budgets with fresh networks each time,
+    or these, warm.
+    """
+    classes: dict[str, Any] = {"classes": (first, first + 14), "per_class": 200, "imbalance": 4.0}
+    return {
+        "tiny": Plan("app", PRODUCT_TINY, budgets, other_seeds=1, **classes),
+        "small": _labeling(FAIR_SMALL, **classes),
+    }
 
 
 # the paper's simulated set: 50 classes, 24,000 subtomograms, 7 points from 10 to 40 %
@@ -230,7 +244,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     "smoke": Experiment(
         "checks the harness on balls and slabs made on the spot; its figures mean nothing",
         _only("teacher_student", "random"),
-        {"small": Plan("app", {**FAIR_SMALL, "steps": "2", "batch_size": "8", "candidate_factor": "4"}, even(12, 6, 1), 2, 1)},
+        {
+            "small": Plan(
+                "app", {**FAIR_SMALL, "steps": "2", "batch_size": "8", "candidate_factor": "4"}, even(12, 6, 1), 2, 1
+            )
+        },
         named=("teacher_student", "random"),
         train="",
         reference={},
@@ -275,7 +293,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         reference={"strategy": "random"},
     ),
     "start-simulated": Experiment(
-        "Fig. 4 top in the regime of a labeling app: eleven complexes that the shipped weights have never seen and no recipe was chosen on",
+        "Fig. 4 top in the regime of a labeling app: eleven complexes that the shipped weights have never seen and no "
+        "recipe was chosen on",
         STARTS,
         {"small": Plan("app", PRETRAINED_SMALL, SIMULATED_BUDGETS, seeds=8)},
         named=("pair_badge", "margin", "entropy", "badge"),
@@ -312,7 +331,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         reference={"steps": "2400"},
     ),
     "fig4-simulated": Experiment(
-        "Fig. 4 top: simulated subtomograms; small: 14 complexes that no recipe was chosen on, full: the paper's 7 points",
+        "Fig. 4 top: simulated subtomograms; small: 14 complexes that no recipe was chosen on, full: the paper's 7 "
+        "points",
         STRATEGIES,
         {**_complexes(14, 60, 120, 240, 400), "full": FIG4_FULL},
         named=NAMED,
@@ -323,7 +343,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Fig. 4 bottom: real subtomograms, 5 epochs a round",
         PAPER_STRATEGIES,
         {
-            "small": Plan("paper", {"width": "0.25", "epochs": "5", "batch_size": "32", "decay_at": "1"}, even(108, 54, 4), per_class=108),
+            "small": Plan(
+                "paper",
+                {"width": "0.25", "epochs": "5", "batch_size": "32", "decay_at": "1"},
+                even(108, 54, 4),
+                per_class=108,
+            ),
             "full": Plan("paper", {"epochs": "5", "batch_size": "32", "decay_at": "1"}, even(432, 216, 4)),
         },
         named=NAMED,
@@ -389,7 +414,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "fig6": Experiment(
         "Fig. 6: with and without temperature scaling of teacher and student",
-        {**_only("teacher_student_l2", "random"), "temperature_scaling": {"at_form": "l2", "calibration": "temperature"}},
+        {
+            **_only("teacher_student_l2", "random"),
+            "temperature_scaling": {"at_form": "l2", "calibration": "temperature"},
+        },
         _cifar(1),
         dataset="cifar10",
         named=("temperature_scaling", "teacher_student_l2", "random"),

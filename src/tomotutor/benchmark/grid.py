@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.benchmark.cell import Cell, read_lines
 from tomotutor.benchmark.data import open_data
 from tomotutor.benchmark.experiments import EXPERIMENTS, REFERENCE
-from tomotutor.errors import TomoTutorError
 
 PARENT = "TOMOTUTOR_BENCH_PARENT"  # tells a cell's process who started it
 
@@ -21,7 +21,8 @@ PARENT = "TOMOTUTOR_BENCH_PARENT"  # tells a cell's process who started it
 def find_cells(
     name: str, scale: str, methods: Sequence[str] = (), seeds: Sequence[int] = (), changes: dict[str, str] | None = None
 ) -> list[Cell]:
-    """Return the cells of an experiment, in the order in which they run: seed by seed, the compared methods before the others.
+    """Return the cells of an experiment, in the order in which they run: seed by seed, the compared methods before the
+    others.
 
     Parameters
     ----------
@@ -70,8 +71,8 @@ def samples(cell: Cell, pool: int, test: int) -> tuple[int, int]:
     pool, test : int
         Items of the pool in use, and of the test set.
     """
-    from tomotutor.recipe import preset
-    from tomotutor.train import number_of_steps
+    from tomotutor.learn.recipe import preset
+    from tomotutor.learn.train import number_of_steps
 
     kind = cell.experiment.dataset
     recipe = preset(cell.plan.recipe, 2 if kind else 3, kind).with_settings(cell.settings)
@@ -87,16 +88,25 @@ def samples(cell: Cell, pool: int, test: int) -> tuple[int, int]:
 
 
 def plan(cells: Sequence[Cell], data_folder: Path, rate: float) -> str:
-    """Say what a grid costs: trainings, samples and, at `rate` pair samples trained a second and process, hours of one process."""
+    """Say what a grid costs: trainings, samples and, at `rate` pair samples trained a second and process, hours of one
+    process.
+    """
     data = open_data(cells[0].experiment, cells[0].plan, data_folder)
-    trained, scored = map(sum, zip(*(samples(cell, len(data.labels), len(data.test_labels)) for cell in cells), strict=True))
-    text = f"{len(cells)} cells, {sum(cell.trainings for cell in cells)} trainings: {trained} pair samples to train on, {scored} to score"
+    trained, scored = map(
+        sum, zip(*(samples(cell, len(data.labels), len(data.test_labels)) for cell in cells), strict=True)
+    )
+    text = (
+        f"{len(cells)} cells, {sum(cell.trainings for cell in cells)} trainings: {trained} pair samples "
+        f"to train on, {scored} to score"
+    )
     # a forward pass is a third of a training step
     return text + (f"; {(trained + scored / 3) / rate / 3600:.1f} hours of one process" if rate else "")
 
 
 def remaining_seconds(cells: Sequence[Cell], folder: Path, jobs: int) -> float | None:
-    """Estimate the wall time left: the k-th round takes as long as the k-th rounds already measured did; None without any."""
+    """Estimate the wall time left: the k-th round takes as long as the k-th rounds already measured did; None without
+    any.
+    """
     found = [(cell, read_lines(cell.file(folder))) for cell in cells]
     seconds: dict[tuple[bool, int], list[float]] = {}
     for cell, lines in found:
@@ -121,7 +131,9 @@ def describe(cells: Sequence[Cell], folder: Path, jobs: int) -> tuple[float, str
     whole = sum(count == cell.trainings for count, cell in zip(counts, cells, strict=True))
     left = remaining_seconds(cells, folder, jobs)
     eta = "" if left is None else f", about {duration(left)} left"
-    return sum(counts) / rounds, f"{sum(counts)} of {rounds} rounds, {whole} of {len(cells)} cells{eta if whole < len(cells) else ''}"
+    return sum(
+        counts
+    ) / rounds, f"{sum(counts)} of {rounds} rounds, {whole} of {len(cells)} cells{eta if whole < len(cells) else ''}"
 
 
 def duration(seconds: float) -> str:
@@ -140,7 +152,9 @@ def visible_gpus() -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
-def run_grid(cells: Sequence[Cell], folder: Path, command: Sequence[str], jobs: int, tick: Callable[[str], None]) -> None:
+def run_grid(
+    cells: Sequence[Cell], folder: Path, command: Sequence[str], jobs: int, tick: Callable[[str], None]
+) -> None:
     """Run all unfinished cells, each in a process of its own with one thread and, by turns, one of the GPUs.
 
     Parameters
@@ -178,7 +192,9 @@ def run_grid(cells: Sequence[Cell], folder: Path, command: Sequence[str], jobs: 
                 log.parent.mkdir(parents=True, exist_ok=True)
                 with log.open("ab") as handle:
                     words = [*command, "--cell", f"{i}/{len(cells)}"]
-                    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, env=environment)
+                    process = subprocess.Popen(
+                        words, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, env=environment
+                    )
                 running.append((process, cell, slot))
             time.sleep(0.2)
             tick("")
@@ -196,7 +212,9 @@ def run_grid(cells: Sequence[Cell], folder: Path, command: Sequence[str], jobs: 
         for process, _, _ in running:
             process.wait()
     if failed:
-        raise TomoTutorError(f"{len(failed)} of {len(cells)} cells failed; first {failed[0]}; run the same command again to go on")
+        raise TomoTutorError(
+            f"{len(failed)} of {len(cells)} cells failed; first {failed[0]}; run the same command again to go on"
+        )
 
 
 def parent_is_gone() -> bool:
@@ -205,13 +223,22 @@ def parent_is_gone() -> bool:
 
 
 def slurm_script(name: str, command: Sequence[str], count: int, gpu: bool) -> str:
-    """Return an sbatch script that runs a grid as an array of `count` tasks; what ran is not run again when it is submitted twice."""
+    """Return an sbatch script that runs a grid as an array of `count` tasks; what ran is not run again when it is
+    submitted twice.
+    """
     lines = [
-        "#!/bin/sh", f"#SBATCH --job-name=tomotutor-{name}", f"#SBATCH --array=1-{count}", "#SBATCH --cpus-per-task=1",
-        *(["#SBATCH --gres=gpu:1"] if gpu else []), "#SBATCH --mem=8G", "#SBATCH --time=24:00:00", "#SBATCH --requeue",
-        f"#SBATCH --output=tomotutor-{name}-%a.log", "export OMP_NUM_THREADS=1",
+        "#!/bin/sh",
+        f"#SBATCH --job-name=tomotutor-{name}",
+        f"#SBATCH --array=1-{count}",
+        "#SBATCH --cpus-per-task=1",
+        *(["#SBATCH --gres=gpu:1"] if gpu else []),
+        "#SBATCH --mem=8G",
+        "#SBATCH --time=24:00:00",
+        "#SBATCH --requeue",
+        f"#SBATCH --output=tomotutor-{name}-%a.log",
+        "export OMP_NUM_THREADS=1",
         f'exec {shlex.join(command)} --cell "$SLURM_ARRAY_TASK_ID/{count}"',
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 

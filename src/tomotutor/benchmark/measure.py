@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.benchmark import metrics, oracle
-from tomotutor.benchmark.mask_oracle import MaskTruth
-from tomotutor.benchmark.oracle import UNKNOWN
-from tomotutor.compute import Compute, available_threads
-from tomotutor.pool import Pool
-from tomotutor.progress import Report, ignore
-from tomotutor.recipe import Recipe
-from tomotutor.round import compute_for, load_pair, new_pair, predict_answer
-from tomotutor.round_files import read_scores, round_folder
+from tomotutor.base.progress import Report, ignore
+from tomotutor.benchmark import metrics
+from tomotutor.data.pool import Pool
+from tomotutor.learn.compute import Compute, available_threads
+from tomotutor.learn.recipe import Recipe
+from tomotutor.learn.round import compute_for, load_pair, new_pair, predict_answer
+from tomotutor.learn.strategies import Scores
+from tomotutor.learn.strategies.uncertainty import entropy
+from tomotutor.learn.tasks import Confusion
+from tomotutor.learn.train import fit, predict
+from tomotutor.oracle import classes as oracle
+from tomotutor.oracle.classes import UNKNOWN
+from tomotutor.oracle.masks import MaskTruth
 from tomotutor.session import Session
-from tomotutor.strategies import Scores
-from tomotutor.strategies.uncertainty import entropy
-from tomotutor.tasks import Confusion
-from tomotutor.train import fit, predict
+from tomotutor.session.round_folder import read_scores, round_folder
 
 MAP_ITEMS = 500  # candidates on the map beside the picks
 
@@ -35,7 +36,9 @@ def subset(pool: Pool, rows: np.ndarray) -> Pool:
 
     columns = ("padded_N", "group_N", "tilt_range_N2", "angles_deg_N3", "offset_zyx_N3", "truth_N")
     taken: dict[str, Any] = {name: values[rows] for name in columns if len(values := getattr(pool, name))}
-    functions: dict[str, Any] = {name: of_row(getattr(pool, name)) for name in ("cut", "prepared", "statistics", "truth_mask")}
+    functions: dict[str, Any] = {
+        name: of_row(getattr(pool, name)) for name in ("cut", "prepared", "statistics", "truth_mask")
+    }
     return dataclasses.replace(pool, ids=tuple(pool.ids[row] for row in rows), cache=None, **taken, **functions)
 
 
@@ -58,7 +61,8 @@ def measure_round(
     Returns
     -------
     dict
-        Of the test set: accuracy, balanced_accuracy, macro_f1, ece, per_class. train_accuracy: likewise of the labeled items.
+        Of the test set: accuracy, balanced_accuracy, macro_f1, ece, per_class. train_accuracy: likewise of the labeled
+        items.
     """
     used = np.flatnonzero(test_truth_N != UNKNOWN)
     probs_NC = session.score_pool(subset(test, used), report).teacher_probs_NC
@@ -69,14 +73,16 @@ def measure_round(
     return found
 
 
-def measure_masks(session: Session, truth: MaskTruth, test: Pool, test_truth: MaskTruth, report: Report | None = None) -> dict[str, Any]:
+def measure_masks(
+    session: Session, truth: MaskTruth, test: Pool, test_truth: MaskTruth, report: Report | None = None
+) -> dict[str, Any]:
     """Measure the model in use of a segmentation session.
 
     Returns
     -------
     dict
-        Of the test set: miou (mean intersection over union of the classes), pixel_accuracy, per_class (IoU). train_miou: eval
-        mode, no augmentation, on the labeled images.
+        Of the test set: miou (mean intersection over union of the classes), pixel_accuracy, per_class (IoU).
+        train_miou: eval mode, no augmentation, on the labeled images.
     """
 
     def confusion_of(pool: Pool, truth: MaskTruth) -> Confusion:
@@ -94,7 +100,12 @@ def measure_masks(session: Session, truth: MaskTruth, test: Pool, test_truth: Ma
     tested = confusion_of(test, test_truth)
     trained = confusion_of(subset(session.pool, labeled), lambda row: truth(int(labeled[row])))
     per_class = [None if np.isnan(iou) else float(iou) for iou in tested.iou_C]
-    return {"miou": tested.mean_iou, "pixel_accuracy": tested.pixel_accuracy, "per_class": per_class, "train_miou": trained.mean_iou}
+    return {
+        "miou": tested.mean_iou,
+        "pixel_accuracy": tested.pixel_accuracy,
+        "per_class": per_class,
+        "train_miou": trained.mean_iou,
+    }
 
 
 def _compute(session: Session, recipe: Recipe) -> Compute:
@@ -126,18 +137,27 @@ def pick_accuracy(session: Session, truth_N: np.ndarray, left: int, report: Repo
 
 
 def error_ranking(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
-    """How well disagreement and entropy tell the candidates that the teacher has wrong from those it has right (area under the ROC)."""
+    """How well disagreement and entropy tell the candidates that the teacher has wrong from those it has right (area
+    under the ROC).
+    """
     scores = read_scores(session.folder, session.rounds[-1].number)
     rows = np.sort(scores.queue_rows)
     at = np.searchsorted(scores.rows, rows)
     probs_NC = scores.teacher_probs_NC[at].astype(np.float64)
     wrong_N = probs_NC.argmax(1) != truth_N[rows]
     ranked = {"disagreement": scores.disagreement_N[at], "entropy": entropy(probs_NC)}
-    return {"errors": {"wrong": int(wrong_N.sum()), **{name: metrics.auroc(score_N, wrong_N) for name, score_N in ranked.items()}}}
+    return {
+        "errors": {
+            "wrong": int(wrong_N.sum()),
+            **{name: metrics.auroc(score_N, wrong_N) for name, score_N in ranked.items()},
+        }
+    }
 
 
 def gradient_hits(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
-    """Picks among the M candidates with the largest gradient of the loss under their true label (Table III), in the last layer."""
+    """Picks among the M candidates with the largest gradient of the loss under their true label (Table III), in the
+    last layer.
+    """
     if not left:
         return {}
     rows, scores = _candidates(session, report)
@@ -154,7 +174,14 @@ def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report |
     others = np.random.default_rng(session.recipe.seed).permutation(np.arange(m, len(rows)))[:MAP_ITEMS]
     shown = np.concatenate([np.arange(m), np.sort(others)])
     method, xy_N2 = _plane(scores.embedding_ND[shown].astype(np.float64))
-    return {"map": {"method": method, "xy": np.round(xy_N2, 2).tolist(), "class": truth_N[rows[shown]].tolist(), "picked": m}}
+    return {
+        "map": {
+            "method": method,
+            "xy": np.round(xy_N2, 2).tolist(),
+            "class": truth_N[rows[shown]].tolist(),
+            "picked": m,
+        }
+    }
 
 
 def _plane(embedding_ND: np.ndarray) -> tuple[str, np.ndarray]:
@@ -180,16 +207,32 @@ PROBES: dict[str, Callable[[Session, np.ndarray, int, Report | None], dict[str, 
 
 
 def train_deeper(
-    session: Session, truth_N: np.ndarray, test: Pool, test_truth_N: np.ndarray, teacher: str, report: Report | None = None
+    session: Session,
+    truth_N: np.ndarray,
+    test: Pool,
+    test_truth_N: np.ndarray,
+    teacher: str,
+    report: Report | None = None,
 ) -> dict[str, Any]:
-    """Train another network from scratch on the labels of a finished run, by the same schedule, and test it (Tables V and VIII)."""
+    """Train another network from scratch on the labels of a finished run, by the same schedule, and test it (Tables V
+    and VIII).
+    """
     clock = time.perf_counter()
     report = report or ignore
     recipe = session.recipe.replace(teacher=teacher, init="scratch")
     compute = _compute(session, recipe)
     labeled = np.array(sorted(session.labels()), np.int64)
     pair = new_pair(session.pool, len(session.classes), recipe)
-    fit(pair, session.pool.read(labeled), truth_N[labeled], recipe, compute, seed=recipe.seed, with_student=False, report=report)
+    fit(
+        pair,
+        session.pool.read(labeled),
+        truth_N[labeled],
+        recipe,
+        compute,
+        seed=recipe.seed,
+        with_student=False,
+        report=report,
+    )
     used = np.flatnonzero(test_truth_N != UNKNOWN)
     scores = predict_answer({"teacher": pair.teacher}, test, used, recipe, compute, report)["teacher"]
     accuracy = metrics.classification(scores.probs_NC, test_truth_N[used])["accuracy"]

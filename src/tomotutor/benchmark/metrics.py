@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from tomotutor.calibration import expected_calibration_error
+from tomotutor.learn.calibration import expected_calibration_error
 
 
 def classification(probs_NC: np.ndarray, truth_N: np.ndarray) -> dict[str, Any]:
@@ -23,8 +23,8 @@ def classification(probs_NC: np.ndarray, truth_N: np.ndarray) -> dict[str, Any]:
     Returns
     -------
     dict
-        A class without any item has the accuracy None and is left out of the two means; so is, from macro-F1, a class that
-        neither occurs nor is predicted.
+        A class without any item has the accuracy None and is left out of the two means; so is, from macro-F1, a class
+        that neither occurs nor is predicted.
     """
     classes = probs_NC.shape[1]
     predicted_N = probs_NC.argmax(1)
@@ -35,15 +35,19 @@ def classification(probs_NC: np.ndarray, truth_N: np.ndarray) -> dict[str, Any]:
     known = [value for value in per_class if value is not None]
     f1 = [2 * int(h) / int(t + s) for h, t, s in zip(hits, true, said, strict=True) if t + s]
     return {
-        "accuracy": float(hits.sum() / len(truth_N)), "balanced_accuracy": float(np.mean(known)), "macro_f1": float(np.mean(f1)),
-        "ece": expected_calibration_error(probs_NC, truth_N), "per_class": per_class,
-    }  # fmt: skip
+        "accuracy": float(hits.sum() / len(truth_N)),
+        "balanced_accuracy": float(np.mean(known)),
+        "macro_f1": float(np.mean(f1)),
+        "ece": expected_calibration_error(probs_NC, truth_N),
+        "per_class": per_class,
+    }
 
 
 def last_layer_gradient_norm(probs_NC: np.ndarray, embedding_ND: np.ndarray, truth_N: np.ndarray) -> np.ndarray:
     """Return ‖∂CE/∂(W, b)‖₂ of the classifier for each item under its true label: ‖p − 1_y‖₂ · √(‖h‖² + 1).
 
-    The gradient of the cross-entropy with respect to W is the outer product (p − 1_y) ⊗ h, with respect to b it is p − 1_y.
+    The gradient of the cross-entropy with respect to W is the outer product (p − 1_y) ⊗ h, with respect to b it is p −
+    1_y.
     """
     residual_NC = probs_NC.copy()
     residual_NC[np.arange(len(truth_N)), truth_N] -= 1.0
@@ -70,11 +74,19 @@ def top_hits(norm_N: np.ndarray, picked_N: np.ndarray) -> dict[str, float]:
     top = np.argsort(-norm_N, kind="stable")[:m]
     hits, chance = int(picked_N[top].sum()), m * m / n
     variance = chance * (1 - m / n) * (n - m) / (n - 1) if n > 1 else 0.0
-    return {"picks": m, "candidates": n, "hits": hits, "chance": chance, "z": (hits - chance) / variance**0.5 if variance else 0.0}
+    return {
+        "picks": m,
+        "candidates": n,
+        "hits": hits,
+        "chance": chance,
+        "z": (hits - chance) / variance**0.5 if variance else 0.0,
+    }
 
 
 def auroc(score_N: np.ndarray, positive_N: np.ndarray) -> float | None:
-    """Return the chance that a positive has a higher score than a negative, ties counting half; None where one of them is missing."""
+    """Return the chance that a positive has a higher score than a negative, ties counting half; None where one of them
+    is missing.
+    """
     positives = int(positive_N.sum())
     negatives = len(positive_N) - positives
     if not positives or not negatives:

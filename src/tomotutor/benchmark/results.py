@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.benchmark.cell import Line, read_lines
 from tomotutor.benchmark.experiments import REFERENCE
 from tomotutor.benchmark.statistics import penalty_matrix
-from tomotutor.errors import TomoTutorError
 
 TARGET = 0.9  # of the accuracy with all labels
 
@@ -95,15 +95,21 @@ def read_runs(paths: Sequence[Path]) -> Runs:
                 budgets = f"{', '.join(map(str, line['asked']['budgets']))} labels"
                 kinds.add((line["experiment"], line["scale"], line["data"], budgets))
             except KeyError as problem:
-                raise TomoTutorError(f"{file}: a line has no {problem}; expected lines that tomotutor bench wrote") from None
+                raise TomoTutorError(
+                    f"{file}: a line has no {problem}; expected lines that tomotutor bench wrote"
+                ) from None
             if found[key].setdefault(number, line) != line:
-                raise TomoTutorError(f"{file}: round {number} of {key[0]} with seed {key[1]} is there twice, and differs")
+                raise TomoTutorError(
+                    f"{file}: round {number} of {key[0]} with seed {key[1]} is there twice, and differs"
+                )
     if len(kinds) > 1:
         names = ", ".join(" ".join(kind) for kind in sorted(kinds))
         raise TomoTutorError(f"{files[0].parent}: lines of different experiments ({names}); give one at a time")
     whole = {key: rounds for key, rounds in found.items() if len(rounds) == next(iter(rounds.values()))["rounds"]}
     if not whole:
-        raise TomoTutorError(f"{paths[0]}: no finished cell among {len(files)} files; run tomotutor bench to its end first")
+        raise TomoTutorError(
+            f"{paths[0]}: no finished cell among {len(files)} files; run tomotutor bench to its end first"
+        )
     lines: dict[str, dict[int, list[Line]]] = defaultdict(dict)
     for (method, seed), rounds in sorted(whole.items(), key=lambda pair: pair[0][1]):
         lines[method][seed] = [rounds[number] for number in sorted(rounds)]
@@ -117,7 +123,10 @@ def target_of(runs: Runs) -> tuple[float, str]:
     """Return the accuracy to reach and what it is."""
     if runs.reference:
         ceiling = statistics.mean(map(accuracy, runs.reference))
-        return TARGET * ceiling, f"{TARGET:.0%} of the {measure_of(runs)} with all {runs.reference[0]['labels']} labels ({ceiling:.3f})"
+        return (
+            TARGET * ceiling,
+            f"{TARGET:.0%} of the {measure_of(runs)} with all {runs.reference[0]['labels']} labels ({ceiling:.3f})",
+        )
     name = "random" if "random" in runs.lines else next(iter(runs.lines))
     return statistics.mean(map(accuracy, runs.last(name))), f"the final {measure_of(runs)} of {name}"
 
@@ -125,5 +134,8 @@ def target_of(runs: Runs) -> tuple[float, str]:
 def penalties(runs: Runs) -> np.ndarray:
     """Return the pairwise penalty matrix of the methods, in their order."""
     return penalty_matrix(
-        [{seed: np.array([accuracy(line) for line in lines]) for seed, lines in seeds.items()} for seeds in runs.lines.values()]
+        [
+            {seed: np.array([accuracy(line) for line in lines]) for seed, lines in seeds.items()}
+            for seeds in runs.lines.values()
+        ]
     )

@@ -11,7 +11,9 @@ MOST_SEEDS = 20  # 2²⁰ sign patterns
 
 
 def paired_t(difference_N: np.ndarray) -> tuple[float, float]:
-    """Return Student's t of paired differences and its two-sided p; equal differences give (±inf, 0), or (0, 1) where all are 0."""
+    """Return Student's t of paired differences and its two-sided p; equal differences give (±inf, 0), or (0, 1) where
+    all are 0.
+    """
     n = len(difference_N)
     if n < 2:
         return float("nan"), float("nan")
@@ -23,7 +25,9 @@ def paired_t(difference_N: np.ndarray) -> tuple[float, float]:
 
 
 def sign_flip(difference_N: np.ndarray) -> float:
-    """Return the exact two-sided p of the mean: the share of all 2^n sign patterns with a mean at least as far from 0."""
+    """Return the exact two-sided p of the mean: the share of all 2^n sign patterns with a mean at least
+    as far from 0.
+    """
     n = len(difference_N)
     if n > MOST_SEEDS:
         raise ValueError(f"{n} differences; the exact test takes {MOST_SEEDS} at most")
@@ -42,8 +46,13 @@ def holm(p_K: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def bootstrap_interval(difference_N: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean. With few seeds it is too narrow: it describes, the tests decide."""
+def bootstrap_interval(
+    difference_N: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean.
+
+    With few seeds it is too narrow: it describes, the tests decide.
+    """
     rng = np.random.default_rng(seed)
     means = difference_N[rng.integers(0, len(difference_N), (resamples, len(difference_N)))].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

@@ -1,4 +1,7 @@
-"""The command line: thin commands over the Python API. Heavy imports stay inside the functions, so that --help is quick."""
+"""The command line: thin commands over the Python API.
+
+Heavy imports stay inside the functions, so that --help is quick.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,16 @@ import sys
 from collections.abc import Sequence
 
 import tomotutor
+from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.cli import bench, convert, pretrain, run, session, simulate
 from tomotutor.cli.common import tty_line
-from tomotutor.errors import CancelledError, TomoTutorError
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; docs/cli.md is made from it."""
     parser = argparse.ArgumentParser(
-        prog="tomotutor", description="Label only the subtomograms that matter: active learning with a teacher and a student network."
+        prog="tomotutor",
+        description="Label only the subtomograms that matter: active learning with a teacher and a student network.",
     )
     parser.add_argument("--version", action="version", version=f"tomotutor {tomotutor.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -7,14 +7,34 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.benchmark.experiments import EXPERIMENTS
-from tomotutor.cli.common import Commands, add_command, add_set_argument, has_screen, read_settings, split_names, tty_line
-from tomotutor.errors import CancelledError, TomoTutorError
+from tomotutor.cli.common import (
+    Commands,
+    add_command,
+    add_set_argument,
+    has_screen,
+    read_settings,
+    split_names,
+    tty_line,
+)
 
 if TYPE_CHECKING:
     from tomotutor.benchmark.cell import Cell, Line
 
-BENCH_NAMES = ("training", "scoring", "round", "labels", "memory", "lists", "startup", "selection", "gradients", "screen", "all")
+BENCH_NAMES = (
+    "training",
+    "scoring",
+    "round",
+    "labels",
+    "memory",
+    "lists",
+    "startup",
+    "selection",
+    "gradients",
+    "screen",
+    "all",
+)
 OUT = "tomotutor-bench"
 
 
@@ -22,10 +42,12 @@ def _bench(args: argparse.Namespace) -> None:
     if args.name in EXPERIMENTS:
         _experiment(args)
         return
-    given = [f"--{name}" for name in ("data", "methods", "seeds", "set", "cell", "slurm", "plan") if getattr(args, name)]
+    given = [
+        f"--{name}" for name in ("data", "methods", "seeds", "set", "cell", "slurm", "plan") if getattr(args, name)
+    ]
     if given:
         raise TomoTutorError(f"bench {args.name}: {given[0]} is for experiments: {', '.join(EXPERIMENTS)}")
-    from tomotutor.benchmark.speed import BENCHES, run_bench
+    from tomotutor.benchmark.machine.speed import BENCHES, run_bench
 
     benches = dict(BENCHES)
     if args.name in ("screen", "all"):
@@ -59,9 +81,13 @@ def _experiment(args: argparse.Namespace) -> None:
     from tomotutor.benchmark import grid
 
     folder = (Path(args.out or OUT) / f"{args.name}-{args.scale}").resolve()
-    cells = grid.find_cells(args.name, args.scale, split_names(args.methods), _read_seeds(args.seeds), read_settings(args.set))
+    cells = grid.find_cells(
+        args.name, args.scale, split_names(args.methods), _read_seeds(args.seeds), read_settings(args.set)
+    )
     if EXPERIMENTS[args.name].train and not args.data:
-        raise TomoTutorError(f"bench {args.name}: give the folder of its data with --data; docs/evidence.md says what it holds")
+        raise TomoTutorError(
+            f"bench {args.name}: give the folder of its data with --data; docs/evidence.md says what it holds"
+        )
     data = Path(args.data).resolve() if args.data else folder / "data"
     words = ["bench", args.name, "--scale", args.scale, "--out", str(folder.parent), "--data", str(data)]
     for option in ("methods", "seeds"):
@@ -81,11 +107,11 @@ def _experiment(args: argparse.Namespace) -> None:
 
 def _run_share(cells: list[Cell], folder: Path, data: Path) -> None:
     """Run cells in this process."""
+    from tomotutor.base.progress import Progress
     from tomotutor.benchmark.cell import run_cell
     from tomotutor.benchmark.grid import parent_is_gone
     from tomotutor.benchmark.results import accuracy
     from tomotutor.cli.common import show_progress
-    from tomotutor.progress import Progress
 
     def report(progress: Progress) -> None:
         if parent_is_gone():
@@ -95,19 +121,24 @@ def _run_share(cells: list[Cell], folder: Path, data: Path) -> None:
     def told(line: Line) -> None:
         tty_line("")
         seconds = sum(line["seconds"].values())
-        print(f"{line['method']}-{line['seed']}  round {line['round']} of {line['rounds']}  labels {line['labels']:5d}  "
-              f"{'mIoU' if 'miou' in line else 'accuracy'} {accuracy(line):.3f}  {seconds:.0f} s", flush=True)  # fmt: skip
+        print(
+            f"{line['method']}-{line['seed']}  round {line['round']} of {line['rounds']}  labels {line['labels']:5d}  "
+            f"{'mIoU' if 'miou' in line else 'accuracy'} {accuracy(line):.3f}  {seconds:.0f} s",
+            flush=True,
+        )
 
     for cell in cells:
         run_cell(cell, folder, data, told, report)
 
 
 def _run_all(cells: list[Cell], folder: Path, command: list[str], jobs: int) -> None:
-    """Run a grid in processes, with a bar where a person watches, and a line a cell and every five minutes where none does."""
+    """Run a grid in processes, with a bar where a person watches, and a line a cell and every five minutes where none
+    does.
+    """
     import time
 
     from tomotutor.benchmark import grid
-    from tomotutor.compute import cores
+    from tomotutor.learn.compute import cores
 
     jobs = jobs or cores()
     watched = sys.stderr.isatty()
@@ -146,22 +177,36 @@ def add(commands: Commands) -> None:
     text = "measure this machine, or compare strategies with an oracle in place of the person"
     bench = add_command(commands, "bench", _bench, text, session=False)
     bench.add_argument(
-        "name", choices=(*BENCH_NAMES, *EXPERIMENTS), metavar="NAME",
+        "name",
+        choices=(*BENCH_NAMES, *EXPERIMENTS),
+        metavar="NAME",
         help=f"of this machine: {', '.join(BENCH_NAMES)}; experiments: {', '.join(EXPERIMENTS)}",
-    )  # fmt: skip
+    )
     bench.add_argument("--out", metavar="DIR", help=f"where figures go, as JSON (experiments: default {OUT})")
     options = bench.add_argument_group("experiments")
     scale = "about an hour on two cores, a night or more, or the paper's size (default small)"
     options.add_argument("--scale", choices=("tiny", "small", "full"), default="small", help=scale)
-    options.add_argument("--data", default="", metavar="DIR", help="folder with the pool and the test set, or of the published data set")
+    options.add_argument(
+        "--data", default="", metavar="DIR", help="folder with the pool and the test set, or of the published data set"
+    )
     options.add_argument("--methods", default="", metavar="A,B", help="only these methods")
-    options.add_argument("--seeds", default="", metavar="0-9", help="these seeds for every method (default: the experiment's)")
-    options.add_argument("--jobs", type=_count, default=0, metavar="N", help="cells side by side, a thread each (default: one a core)")
-    options.add_argument("--cell", default="", metavar="I/N", help="run only every N-th cell from the I-th, in this process")
-    options.add_argument("--slurm", action="store_true", help="print a script for sbatch that runs the cells as an array")
+    options.add_argument(
+        "--seeds", default="", metavar="0-9", help="these seeds for every method (default: the experiment's)"
+    )
+    options.add_argument(
+        "--jobs", type=_count, default=0, metavar="N", help="cells side by side, a thread each (default: one a core)"
+    )
+    options.add_argument(
+        "--cell", default="", metavar="I/N", help="run only every N-th cell from the I-th, in this process"
+    )
+    options.add_argument(
+        "--slurm", action="store_true", help="print a script for sbatch that runs the cells as an array"
+    )
     add_set_argument(options)
     options.add_argument("--plan", action="store_true", help="print what it costs, and run nothing")
-    options.add_argument("--rate", type=float, default=0.0, metavar="R", help="pair samples a second in training, for --plan")
+    options.add_argument(
+        "--rate", type=float, default=0.0, metavar="R", help="pair samples a second in training, for --plan"
+    )
 
     text = "make tables and figures from the JSON lines of an experiment"
     report = add_command(commands, "bench-report", _bench_report, text, session=False)

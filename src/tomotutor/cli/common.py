@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 
 if TYPE_CHECKING:
-    from tomotutor.progress import Progress
-    from tomotutor.sources import Source
-    from tomotutor.views import CurvePoint
+    from tomotutor.base.progress import Progress
+    from tomotutor.data.sources import Source
+    from tomotutor.session.status import CurvePoint
 
 Commands = argparse._SubParsersAction
 
@@ -68,20 +68,27 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument(
         "--particles",
         metavar="LIST",
-        help="particle list: RELION, WARP, M or pytom-match-pick STAR, RELION 5 optimisation set, Dynamo .tbl, EM motive list, IMOD .mod "
+        help="particle list: RELION, WARP, M or pytom-match-pick STAR, RELION 5 optimisation set, Dynamo "
+        ".tbl, EM motive list, IMOD .mod "
         "(or a folder of them), CSV, copick picks; boxes are cut from its tomograms",
     )
-    kind.add_argument("--stack", metavar="FILE", help="stack of volumes in one MRC, HDF5, Zarr or EM file, or of 2D images (.mrcs)")
+    kind.add_argument(
+        "--stack", metavar="FILE", help="stack of volumes in one MRC, HDF5, Zarr or EM file, or of 2D images (.mrcs)"
+    )
     kind.add_argument("--mrc-dir", metavar="DIR", help="folder of subtomograms, one .mrc, .em or .mrc.gz file each")
     kind.add_argument("--array", metavar="FILE", help=".npz (array x) or .npy: (N,D,H,W), (N,H,W) or (N,H,W,C)")
     kind.add_argument("--images", metavar="DIR", help="folder of 2D images")
     kind.add_argument(
-        "--dataset", nargs=2, metavar=("NAME", "DIR"),
+        "--dataset",
+        nargs=2,
+        metavar=("NAME", "DIR"),
         help="folder of a published data set as it is distributed: " + ", ".join(DATASET_NAMES),
-    )  # fmt: skip
+    )
     options = parser.add_argument_group("about the input")
     add_list_arguments(options)
-    options.add_argument("--box", type=int, default=32, metavar="VOXELS", help="edge of the boxes cut from tomograms (default 32)")
+    options.add_argument(
+        "--box", type=int, default=32, metavar="VOXELS", help="edge of the boxes cut from tomograms (default 32)"
+    )
     options.add_argument(
         "--protein",
         choices=("dark", "bright"),
@@ -89,18 +96,41 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help="contrast of the input (default: dark in tomograms, bright in other 3D input)",
     )
     options.add_argument(
-        "--ndim", type=int, choices=(2, 3), default=0, help="dimensions of an item, where a stack or array could be either"
+        "--ndim",
+        type=int,
+        choices=(2, 3),
+        default=0,
+        help="dimensions of an item, where a stack or array could be either",
     )
-    options.add_argument("--split", default="", metavar="NAME", help="part of a data set: train (default), test, val, …")
     options.add_argument(
-        "--size", default="", metavar="N|WxH",
+        "--split", default="", metavar="NAME", help="part of a data set: train (default), test, val, …"
+    )
+    options.add_argument(
+        "--size",
+        default="",
+        metavar="N|WxH",
         help="resize images: to N×N from the centre (shorter edge to 8/7 of N first), or to width x height",
-    )  # fmt: skip
-    options.add_argument("--key", default="x", metavar="NAME", help="name of the items' array in an .npz, HDF5 or Zarr file (default x)")
-    options.add_argument("--bytes", choices=("signed", "unsigned"), default="", help="what 8-bit voxels are (default: as the header says)")
+    )
+    options.add_argument(
+        "--key", default="x", metavar="NAME", help="name of the items' array in an .npz, HDF5 or Zarr file (default x)"
+    )
+    options.add_argument(
+        "--bytes",
+        choices=("signed", "unsigned"),
+        default="",
+        help="what 8-bit voxels are (default: as the header says)",
+    )
     prepared = parser.add_argument_group("preparation of 3D items")
-    prepared.add_argument("--rescale", type=float, default=0.0, metavar="A", help="bring items to this voxel size in Å, in Fourier space")
-    prepared.add_argument("--low-pass", type=float, default=0.0, metavar="A", help="filter items to this resolution in Å, with a soft edge")
+    prepared.add_argument(
+        "--rescale", type=float, default=0.0, metavar="A", help="bring items to this voxel size in Å, in Fourier space"
+    )
+    prepared.add_argument(
+        "--low-pass",
+        type=float,
+        default=0.0,
+        metavar="A",
+        help="filter items to this resolution in Å, with a soft edge",
+    )
     prepared.add_argument(
         "--normalise",
         choices=("box", "tomogram"),
@@ -115,7 +145,12 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("MIN", "MAX"),
         help="smallest and largest tilt in degrees, of all tomograms",
     )
-    prepared.add_argument("--tilt-dir", metavar="DIR", default="", help="folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt")
+    prepared.add_argument(
+        "--tilt-dir",
+        metavar="DIR",
+        default="",
+        help="folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt",
+    )
     prepared.add_argument(
         "--denoised-dir",
         metavar="DIR",
@@ -128,36 +163,59 @@ def add_list_arguments(options: argparse._ActionsContainer) -> None:
     """Add the arguments that say how a particle list and its tomograms are to be understood."""
     options.add_argument("--tomograms", metavar="STAR", default="", help="RELION tomogram set (tomograms.star)")
     options.add_argument("--tomogram-dir", metavar="DIR", default="", help="further folder to look for tomograms in")
-    options.add_argument("--voxel-size", type=float, default=0.0, metavar="A", help="voxel size in Å, over what the headers say")
+    options.add_argument(
+        "--voxel-size", type=float, default=0.0, metavar="A", help="voxel size in Å, over what the headers say"
+    )
     options.add_argument(
         "--coordinate-pixel-size",
         type=float,
         default=0.0,
         metavar="A",
-        help="what one pixel of the list's coordinates measures, in Å, where the list does not tell or tells it wrongly",
+        help=(
+            "what one pixel of the list's coordinates measures, in Å, where the list does not tell or tells it wrongly"
+        ),
     )
     options.add_argument(
         "--centre",
         choices=("relion-napari",),
         default="",
-        help="for centred coordinates of RELION's napari picker or pytom-match-pick, whose 0 lies one tilt-series pixel below size/2",
+        help=(
+            "for centred coordinates of RELION's napari picker or pytom-match-pick, whose 0 lies one "
+            "tilt-series pixel below size/2"
+        ),
     )
 
 
 def read_source(args: argparse.Namespace) -> Source:
     """Return the input that the arguments describe."""
-    from tomotutor.sources import DATASETS, SOURCES, Source
+    from tomotutor.data.sources import DATASETS, SOURCES, Source
 
     kind, path = args.dataset or next((kind, getattr(args, kind)) for kind in SOURCES if getattr(args, kind))
     if args.dataset and kind not in DATASETS:
         raise TomoTutorError(f"--dataset {kind}: expected one of {', '.join(DATASETS)}")
     return Source(
-        kind, str(Path(path).resolve()), args.tomograms, str(Path(path).resolve().parent), args.tomogram_dir,
-        args.box, args.voxel_size, args.protein, args.ndim, args.key, rescale=args.rescale, low_pass=args.low_pass,
-        normalise=args.normalise, tilt_range=tuple(args.tilt_range), tilt_dir=args.tilt_dir, byte_sign=args.bytes,
+        kind,
+        str(Path(path).resolve()),
+        args.tomograms,
+        str(Path(path).resolve().parent),
+        args.tomogram_dir,
+        args.box,
+        args.voxel_size,
+        args.protein,
+        args.ndim,
+        args.key,
+        rescale=args.rescale,
+        low_pass=args.low_pass,
+        normalise=args.normalise,
+        tilt_range=tuple(args.tilt_range),
+        tilt_dir=args.tilt_dir,
+        byte_sign=args.bytes,
         denoised_dir=args.denoised_dir,
-        coordinate_pixel_size=args.coordinate_pixel_size, centre=args.centre, split=args.split, size=read_size(args.size),
-    )  # fmt: skip
+        coordinate_pixel_size=args.coordinate_pixel_size,
+        centre=args.centre,
+        split=args.split,
+        size=read_size(args.size),
+    )
 
 
 def numbers(kind: type, count: int) -> Any:
@@ -176,10 +234,14 @@ def numbers(kind: type, count: int) -> Any:
 def add_structures_argument(parser: argparse.ArgumentParser) -> None:
     """Add --structures; also let the parser take -60,60 as a value (argparse knows that of single numbers only)."""
     parser.add_argument(
-        "--structures", nargs="+", default=[], metavar="PATH",
-        help="folders, structures (PDB, mmCIF), maps (MRC), lists (CSV: name,file[,assembly][,voxel_size]) or idealised complexes "
+        "--structures",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="folders, structures (PDB, mmCIF), maps (MRC), lists (CSV: name,file[,assembly][,voxel_size]) "
+        "or idealised complexes "
         "(ribosome, proteasome, chaperonin, ferritin; default: these)",
-    )  # fmt: skip
+    )
     parser._negative_number_matcher = re.compile(r"^-[\d.]+(,-?[\d.]+)*$")
 
 
@@ -187,7 +249,7 @@ def read_device(name: str) -> str:
     """Return the torch device; "auto" takes the best there is."""
     import torch
 
-    from tomotutor.compute import best_device
+    from tomotutor.learn.compute import best_device
 
     if name == "auto":
         return best_device()
@@ -195,7 +257,8 @@ def read_device(name: str) -> str:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as problem:
         raise TomoTutorError(
-            f"--device {name}: torch cannot use it ({str(problem).splitlines()[0].rstrip('.')}); expected cpu, cuda or mps"
+            f"--device {name}: torch cannot use it ({str(problem).splitlines()[0].rstrip('.')}); expected cpu, cuda or "
+            "mps"
         ) from None
     return name
 
@@ -221,7 +284,11 @@ def read_settings(pairs: Sequence[str]) -> dict[str, str]:
 def add_set_argument(parser: argparse._ActionsContainer) -> None:
     """Add --set."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe; may be given several times"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting of the recipe; may be given several times",
     )
 
 
@@ -264,6 +331,10 @@ def describe_point(point: CurvePoint) -> str:
 def point_json(point: CurvePoint) -> dict[str, Any]:
     """Return one round for programs."""
     return {
-        "round": point.round, "labels": point.labels, "audit_accuracy": point.audit.accuracy, "audit_interval": point.audit.interval,
-        "audit_n": point.audit.n, **point.metrics,
-    }  # fmt: skip
+        "round": point.round,
+        "labels": point.labels,
+        "audit_accuracy": point.audit.accuracy,
+        "audit_interval": point.audit.interval,
+        "audit_n": point.audit.n,
+        **point.metrics,
+    }

@@ -7,31 +7,53 @@ from pathlib import Path
 
 from tomotutor.cli.common import Commands, add_command, add_list_arguments
 
-LIST_NAMES = ("relion", "relion4", "dynamo", "em", "imod", "csv", "copick")  # those of formats.lists, which would import NumPy
+LIST_NAMES = (
+    "relion",
+    "relion4",
+    "dynamo",
+    "em",
+    "imod",
+    "csv",
+    "copick",
+)  # those of formats.lists, which would import NumPy
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from tomotutor.export import convert_list
-    from tomotutor.sources import Source
+    from tomotutor.data.sources import Source
+    from tomotutor.export.lists import convert_list
 
     path = Path(args.list).resolve()
     source = Source(
-        "particles", str(path), args.tomograms, str(path.parent), args.tomogram_dir, voxel_size=args.voxel_size,
-        coordinate_pixel_size=args.coordinate_pixel_size, centre=args.centre,
-    )  # fmt: skip
+        "particles",
+        str(path),
+        args.tomograms,
+        str(path.parent),
+        args.tomogram_dir,
+        voxel_size=args.voxel_size,
+        coordinate_pixel_size=args.coordinate_pixel_size,
+        centre=args.centre,
+    )
     print(convert_list(source, Path(args.out), args.format, args.tilt_series_pixel_size))
 
 
 def add(commands: Commands) -> None:
     """Add this command."""
     convert = add_command(
-        commands, "convert", _convert, "write a particle list in another format, positions, orientations and classes kept", session=False
+        commands,
+        "convert",
+        _convert,
+        "write a particle list in another format, positions, orientations and classes kept",
+        session=False,
     )
     convert.add_argument("list", metavar="IN", help="particle list of any format that new --particles takes")
     convert.add_argument(
-        "out", metavar="OUT", help="list to write; its ending says the format: .star (RELION 5), .tbl, .em, .mod, .csv; else see --format"
+        "out",
+        metavar="OUT",
+        help="list to write; its ending says the format: .star (RELION 5), .tbl, .em, .mod, .csv; else see --format",
     )
-    convert.add_argument("--format", choices=LIST_NAMES, default="", help="format of OUT; copick and IMOD write into a folder")
+    convert.add_argument(
+        "--format", choices=LIST_NAMES, default="", help="format of OUT; copick and IMOD write into a folder"
+    )
     add_list_arguments(convert)
     convert.add_argument(
         "--tilt-series-pixel-size",

@@ -11,13 +11,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomotutor.cli.common import Commands, add_command, add_structures_argument, numbers, read_device, show_progress, split_names
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.cli.common import (
+    Commands,
+    add_command,
+    add_structures_argument,
+    numbers,
+    read_device,
+    show_progress,
+    split_names,
+)
 
 if TYPE_CHECKING:
-    from tomotutor.compute import Compute
-    from tomotutor.pretrain import PretrainSettings
-    from tomotutor.progress import Progress
+    from tomotutor.base.progress import Progress
+    from tomotutor.learn.compute import Compute
+    from tomotutor.learn.pretrain import PretrainSettings
     from tomotutor.simulate import Structure
     from tomotutor.simulate.varied import Variation
 
@@ -49,7 +57,9 @@ def reporter(every_s: float = LOG_EVERY_S) -> Callable[[Progress], None]:
 
 
 def command_line(words: Sequence[str]) -> str:
-    """Return a command as it was given, paths reduced to their names: a card travels, and tells nothing of a machine's folders."""
+    """Return a command as it was given, paths reduced to their names: a card travels, and tells nothing of a machine's
+    folders.
+    """
 
     def bare(word: str) -> str:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
@@ -64,7 +74,8 @@ def choose_structures(paths: Sequence[str], excluded: Sequence[str], made_up: in
     Raises
     ------
     TomoTutorError
-        An excluded name is none of them (mistyped, it would let in what is to be held out), or there is something wrong with a path.
+        An excluded name is none of them (mistyped, it would let in what is to be held out), or there is something wrong
+        with a path.
     """
     from tomotutor.simulate import Structure, find_structures
     from tomotutor.simulate.complexes import MADE_UP
@@ -75,7 +86,9 @@ def choose_structures(paths: Sequence[str], excluded: Sequence[str], made_up: in
     names = [s.name for s in found]
     unknown = [name for name in excluded if name not in names]
     if unknown:
-        raise TomoTutorError(f"--exclude: found no complex called {', '.join(map(repr, unknown))}; expected some of {', '.join(names)}")
+        raise TomoTutorError(
+            f"--exclude: found no complex called {', '.join(map(repr, unknown))}; expected some of {', '.join(names)}"
+        )
     made = [Structure(f"{MADE_UP}{i}") for i in range(made_up)]
     twice = sorted({s.name for s in made} & set(names))
     if twice:
@@ -84,8 +97,8 @@ def choose_structures(paths: Sequence[str], excluded: Sequence[str], made_up: in
 
 
 def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Variation, classes: int) -> Compute:
-    from tomotutor.compute import Compute, available_threads, choose
-    from tomotutor.models import build_pair
+    from tomotutor.learn.compute import Compute, available_threads, choose
+    from tomotutor.learn.models import build_pair
 
     device = read_device(args.device)
     # workers simulate beside the training
@@ -96,33 +109,53 @@ def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Va
 
     def teacher() -> Any:
         return build_pair(
-            "resnet18", ndim=3, channels=1, edge=variation.box, classes=classes, width=settings.width, seed=settings.seed
+            "resnet18",
+            ndim=3,
+            channels=1,
+            edge=variation.box,
+            classes=classes,
+            width=settings.width,
+            seed=settings.seed,
         ).teacher
 
     return choose(teacher, (1, *(variation.box,) * 3), device=device, threads=threads)
 
 
 def _pretrain(args: argparse.Namespace) -> None:
-    from tomotutor.pretrain import TEST_ITEMS, PretrainSettings, check_folder, pretrain
+    from tomotutor.learn.pretrain import TEST_ITEMS, PretrainSettings, check_folder, pretrain
     from tomotutor.simulate.varied import Variation
 
     out = Path(args.out)
-    settings = PretrainSettings(args.steps, args.batch_size, args.width, args.learning_rate, args.objective, args.workers, args.seed)
+    settings = PretrainSettings(
+        args.steps, args.batch_size, args.width, args.learning_rate, args.objective, args.workers, args.seed
+    )
     variation = Variation(
-        args.voxel_size, args.snr, args.tilt, args.tilt_step, args.defocus, pick_error_voxel=args.pick_error,
-        false_picks=args.false_picks, neighbours=args.neighbours, box=args.box,
-    )  # fmt: skip
+        args.voxel_size,
+        args.snr,
+        args.tilt,
+        args.tilt_step,
+        args.defocus,
+        pick_error_voxel=args.pick_error,
+        false_picks=args.false_picks,
+        neighbours=args.neighbours,
+        box=args.box,
+    )
     excluded = [name.strip() for part in args.exclude for name in split_names(part)]
     structures = choose_structures(args.structures, excluded, args.made_up)
     check_folder(out)
     compute = _compute(args, settings, variation, len(structures) + 1)
-    print(f"{len(structures)} complexes, {settings.steps} mini-batches of {settings.batch_size} on {compute.describe()}", flush=True)
+    print(
+        f"{len(structures)} complexes, {settings.steps} mini-batches of {settings.batch_size} on {compute.describe()}",
+        flush=True,
+    )
     more = {"excluded": excluded, "command": command_line(args.words)}
     card = pretrain(out, structures, settings, variation, compute, reporter(), more)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors")) / 1e6
     accuracy = card["accuracy"]
     print(f"{out}: teacher.safetensors and student.safetensors ({size:.1f} MB), start.json; {card['seconds']} s")
-    print(f"accuracy on {TEST_ITEMS} unseen items: teacher {accuracy['teacher']:.3f}, student {accuracy['student']:.3f}")
+    print(
+        f"accuracy on {TEST_ITEMS} unseen items: teacher {accuracy['teacher']:.3f}, student {accuracy['student']:.3f}"
+    )
     print(f"next: tomotutor new SESSION ... --start {shlex.quote(str(out))}")
 
 
@@ -138,25 +171,49 @@ def add(commands: Commands) -> None:
     add_structures_argument(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="new folder for the weights")
     parser.add_argument(
-        "--exclude", action="append", default=[], metavar="NAME[,NAME...]", help="complexes to leave out; may be given several times"
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="NAME[,NAME...]",
+        help="complexes to leave out; may be given several times",
     )
-    parser.add_argument("--made-up", type=int, default=0, metavar="N", help="so many made-up complexes more (default 0)")
+    parser.add_argument(
+        "--made-up", type=int, default=0, metavar="N", help="so many made-up complexes more (default 0)"
+    )
     training = parser.add_argument_group("training")
     training.add_argument("--steps", type=int, default=3000, metavar="N", help="mini-batches (default 3000)")
-    training.add_argument("--batch-size", type=int, default=64, metavar="N", help="fresh items in each, a multiple of 32 (default 64)")
     training.add_argument(
-        "--width", type=float, choices=(1.0, 0.5, 0.25), default=0.25, metavar="1|0.5|0.25",
-        help="of the networks; sessions that start from them have it too (default 0.25)",
-    )  # fmt: skip
-    training.add_argument("--learning-rate", type=float, default=0.1, metavar="X", help="highest of the one-cycle schedule (default 0.1)")
-    training.add_argument(
-        "--objective", choices=("classes", "metric"), default="classes", help="cross-entropy of the classes, or of cosines to their centres"
+        "--batch-size", type=int, default=64, metavar="N", help="fresh items in each, a multiple of 32 (default 64)"
     )
-    training.add_argument("--workers", type=int, default=1, metavar="N", help="processes that simulate beside the training (default 1)")
-    training.add_argument("--seed", type=int, default=0, metavar="K", help="of items and weights (default 0)")
-    training.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to train (default auto)")
     training.add_argument(
-        "--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto measures and checks what is fastest here"
+        "--width",
+        type=float,
+        choices=(1.0, 0.5, 0.25),
+        default=0.25,
+        metavar="1|0.5|0.25",
+        help="of the networks; sessions that start from them have it too (default 0.25)",
+    )
+    training.add_argument(
+        "--learning-rate", type=float, default=0.1, metavar="X", help="highest of the one-cycle schedule (default 0.1)"
+    )
+    training.add_argument(
+        "--objective",
+        choices=("classes", "metric"),
+        default="classes",
+        help="cross-entropy of the classes, or of cosines to their centres",
+    )
+    training.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that simulate beside the training (default 1)"
+    )
+    training.add_argument("--seed", type=int, default=0, metavar="K", help="of items and weights (default 0)")
+    training.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to train (default auto)"
+    )
+    training.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="auto measures and checks what is fastest here",
     )
     varied = parser.add_argument_group("what items are drawn from")
     _range(varied, "--voxel-size", (6.0, 16.0), "voxel sizes in Å")
@@ -164,7 +221,11 @@ def add(commands: Commands) -> None:
     _range(varied, "--tilt", (40.0, 70.0), "largest tilt to either side, degrees")
     _range(varied, "--tilt-step", (1.0, 5.0), "between tilts, degrees")
     _range(varied, "--defocus", (1.5, 8.0), "underfocus in µm")
-    varied.add_argument("--pick-error", type=float, default=3.0, metavar="V", help="largest along each axis, voxels (default 3)")
-    varied.add_argument("--false-picks", type=float, default=0.1, metavar="S", help="share that shows no complex (default 0.1)")
+    varied.add_argument(
+        "--pick-error", type=float, default=3.0, metavar="V", help="largest along each axis, voxels (default 3)"
+    )
+    varied.add_argument(
+        "--false-picks", type=float, default=0.1, metavar="S", help="share that shows no complex (default 0.1)"
+    )
     varied.add_argument("--neighbours", type=int, default=4, metavar="N", help="most complexes around one (default 4)")
     varied.add_argument("--box", type=int, default=32, metavar="N", help="edge, voxels, even (default 32)")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.cli.common import (
     Commands,
     add_command,
@@ -21,19 +22,18 @@ from tomotutor.cli.common import (
     show_reading,
     tty_line,
 )
-from tomotutor.errors import TomoTutorError
-from tomotutor.recipe import CHOICES, PRESETS
+from tomotutor.learn.recipe import CHOICES, PRESETS
 
 if TYPE_CHECKING:
-    from tomotutor.pool import Pool
+    from tomotutor.data.pool import Pool
     from tomotutor.session import Session
-    from tomotutor.views import CurvePoint
+    from tomotutor.session.status import CurvePoint
 
     Outcome = tuple[Sequence[CurvePoint], list[Path]]
 
 
 def _run(args: argparse.Namespace) -> None:
-    from tomotutor.benchmark.report import table
+    from tomotutor.oracle.report import table
     from tomotutor.session import Session
 
     for name in ("init", "query"):
@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _set_recipe(session: Session, args: argparse.Namespace) -> None:
-    from tomotutor.recipe import preset
+    from tomotutor.learn.recipe import preset
 
     changes = {"strategy": args.strategy, "seed": args.seed, "audit_share": args.audit_share}
     recipe = session.recipe
@@ -68,19 +68,21 @@ def _set_recipe(session: Session, args: argparse.Namespace) -> None:
         recipe = preset(args.recipe, session.pool.ndim, session.source.kind, session.recipe.task)
         if recipe.start == "pretrained":  # what a session starts from is settled when it is made
             recipe = recipe.replace(start=session.recipe.start, width=session.recipe.width)
-    recipe = recipe.replace(initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None})
+    recipe = recipe.replace(
+        initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None}
+    )
     session.set_recipe(recipe.with_settings(read_settings(args.set)))
 
 
 def _test_split(session: Session, args: argparse.Namespace) -> Pool:
-    from tomotutor.sources import open_pool
+    from tomotutor.data.sources import open_pool
 
     return open_pool(session.source.replace(split=args.test_split))  # normalised as what was trained on
 
 
 def _run_classes(session: Session, args: argparse.Namespace, tell: Callable[[CurvePoint], None]) -> Outcome:
-    from tomotutor.benchmark import oracle
-    from tomotutor.benchmark.report import write_report
+    from tomotutor.oracle import classes as oracle
+    from tomotutor.oracle.report import write_report
     from tomotutor.session import Session
 
     truth_N = oracle.read_truth(session, args.oracle)
@@ -94,12 +96,21 @@ def _run_classes(session: Session, args: argparse.Namespace, tell: Callable[[Cur
     _set_recipe(session, args)
     if args.test_fraction is not None:
         test = oracle.draw_test_set(session, truth_N, args.test_fraction)
-    curve = oracle.run(session, truth_N, init=args.init, query=args.query, rounds=args.rounds, test=test, told=tell, report=show_progress)
+    curve = oracle.run(
+        session,
+        truth_N,
+        init=args.init,
+        query=args.query,
+        rounds=args.rounds,
+        test=test,
+        told=tell,
+        report=show_progress,
+    )
     return curve, write_report(Path(args.out) if args.out else session.folder / "report", session, truth_N)
 
 
 def _run_masks(session: Session, args: argparse.Namespace, tell: Callable[[CurvePoint], None]) -> Outcome:
-    from tomotutor.benchmark import mask_oracle
+    from tomotutor.oracle import masks as mask_oracle
     from tomotutor.session import Session
 
     truth = mask_oracle.read_truth(session, session.pool, args.oracle)
@@ -121,8 +132,8 @@ def _run_masks(session: Session, args: argparse.Namespace, tell: Callable[[Curve
 
 def _demo(args: argparse.Namespace) -> None:
     from tomotutor.cli import make_parser
-    from tomotutor.sample import create_sample_session, sample_data
     from tomotutor.session import look_around
+    from tomotutor.session.sample import create_sample_session, sample_data
 
     folder = Path(args.dir)
     session = folder / "session"
@@ -135,7 +146,18 @@ def _demo(args: argparse.Namespace) -> None:
         return
     print("no screen: a simulated annotator answers" if not args.headless else "a simulated annotator answers")
     commands = [
-        ["run", str(session), "--oracle", str(sample_data() / "truth.csv"), "--init", "20", "--query", "20", "--rounds", "3"],
+        [
+            "run",
+            str(session),
+            "--oracle",
+            str(sample_data() / "truth.csv"),
+            "--init",
+            "20",
+            "--query",
+            "20",
+            "--rounds",
+            "3",
+        ],
         ["export", str(session), "--format", "relion", "--out", str(folder / "relion"), "--per-class"],
     ]
     commands[0] += ["--out", str(folder / "report")]
@@ -149,9 +171,14 @@ def add(commands: Commands) -> None:
     """Add these commands."""
     run = add_command(commands, "run", _run, "whole rounds with an oracle in place of the person")
     run.add_argument(
-        "--oracle", required=True, metavar="CSV|DIR|y",
-        help="truth: item,class or tomogram,star_row,class; a folder of masks in segmentation; y for that of the data set or .npz file",
-    )  # fmt: skip
+        "--oracle",
+        required=True,
+        metavar="CSV|DIR|y",
+        help=(
+            "truth: item,class or tomogram,star_row,class; a folder of masks in segmentation; y for that of "
+            "the data set or .npz file"
+        ),
+    )
     run.add_argument("--init", type=int, required=True, metavar="N", help="labels before the first training")
     run.add_argument("--query", type=int, required=True, metavar="M", help="labels before each further one")
     run.add_argument("--rounds", type=int, required=True, metavar="R", help="number of queries; R + 1 trainings")
@@ -159,16 +186,29 @@ def add(commands: Commands) -> None:
     run.add_argument("--recipe", choices=PRESETS, help="settings (default: the session's)")
     add_set_argument(run)
     run.add_argument("--seed", type=int, metavar="K", help="seed of everything random (default: the session's)")
-    run.add_argument("--audit-share", type=int, metavar="N", help="one item in N is an audit item; 0 for none (default: the session's)")
+    run.add_argument(
+        "--audit-share",
+        type=int,
+        metavar="N",
+        help="one item in N is an audit item; 0 for none (default: the session's)",
+    )
     run.add_argument("--test", metavar="SESSION2", help="session whose items serve as a fixed test set")
     run.add_argument("--test-oracle", metavar="CSV|DIR|y", help="truth of that session, as for --oracle")
-    run.add_argument("--test-split", metavar="NAME", help="part of the session's data set that serves as a fixed test set")
+    run.add_argument(
+        "--test-split", metavar="NAME", help="part of the session's data set that serves as a fixed test set"
+    )
     run.add_argument("--test-fraction", type=float, metavar="F", help="hold out this share of the items as a test set")
     run.add_argument("--out", metavar="DIR", help="where pictures and predictions go (default SESSION/report)")
     run.add_argument("--json", action="store_true", help="for programs")
 
     demo = add_command(
-        commands, "demo", _demo, "open the sample session; without a screen, run it with a simulated annotator", session=False
+        commands,
+        "demo",
+        _demo,
+        "open the sample session; without a screen, run it with a simulated annotator",
+        session=False,
     )
     demo.add_argument("--headless", action="store_true", help="do not open a window")
-    demo.add_argument("--dir", default="tomotutor-demo", metavar="DIR", help="where the sample session goes (default tomotutor-demo)")
+    demo.add_argument(
+        "--dir", default="tomotutor-demo", metavar="DIR", help="where the sample session goes (default tomotutor-demo)"
+    )

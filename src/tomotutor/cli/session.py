@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.cli.common import (
     Commands,
     add_command,
@@ -23,13 +24,12 @@ from tomotutor.cli.common import (
     show_reading,
     split_names,
 )
-from tomotutor.errors import TomoTutorError
-from tomotutor.recipe import CHOICES, PRESETS
+from tomotutor.learn.recipe import CHOICES, PRESETS
 
 
 def _new(args: argparse.Namespace) -> None:
     from tomotutor.session import look_around
-    from tomotutor.session_file import SessionFile, create_session
+    from tomotutor.session.session_file import SessionFile, create_session
 
     made = create_session(
         Path(args.session),
@@ -44,11 +44,18 @@ def _new(args: argparse.Namespace) -> None:
     )
     print(f"{args.session}: {made.items} items")
     if made.padded:
-        wholly = f", {made.outside} of them lie outside altogether: check voxel size and tomogram" if made.outside else ""
-        print(f"warning: {made.padded} boxes leave their tomogram; what is missing is filled with the mean{wholly}", file=sys.stderr)
+        wholly = (
+            f", {made.outside} of them lie outside altogether: check voxel size and tomogram" if made.outside else ""
+        )
+        print(
+            f"warning: {made.padded} boxes leave their tomogram; what is missing is filled with the mean{wholly}",
+            file=sys.stderr,
+        )
     if made.duplicates:
         print(
-            f"warning: {made.duplicates} items are exact duplicates of others; each set is asked once and shares its label", file=sys.stderr
+            f"warning: {made.duplicates} items are exact duplicates of others; each set is asked once and shares its "
+            "label",
+            file=sys.stderr,
         )
     if SessionFile.read(Path(args.session)).recipe.start == "pretrained":
         look_around(Path(args.session), show_progress)
@@ -56,7 +63,7 @@ def _new(args: argparse.Namespace) -> None:
 
 
 def _relocate(args: argparse.Namespace) -> None:
-    from tomotutor.parts import relocate_session
+    from tomotutor.session.inputs import relocate_session
 
     count = relocate_session(Path(args.session), args.old, args.new)
     print(f"{args.session}: its {count} items are read from {args.new} now")
@@ -71,13 +78,16 @@ def _add(args: argparse.Namespace) -> None:
         count, duplicates = session.add_items(source, show_reading)
         print(f"{args.session}: {count} items added, called like {session.pool.ids[-1]}; {len(session.pool)} in all")
         if duplicates:
-            print(f"warning: {duplicates} of them are exact duplicates; each set is asked once and shares its label", file=sys.stderr)
+            print(
+                f"warning: {duplicates} of them are exact duplicates; each set is asked once and shares its label",
+                file=sys.stderr,
+            )
     finally:
         session.close()
 
 
 def _label(args: argparse.Namespace) -> None:
-    from tomotutor.session_file import SessionFile
+    from tomotutor.session.session_file import SessionFile
 
     SessionFile.read(Path(args.session))  # a wrong folder should not cost a start of napari
     open_window(Path(args.session))
@@ -89,12 +99,22 @@ def _status(args: argparse.Namespace) -> None:
     session = Session(args.session, write=False)
     status = session.status
     if args.json:
-        print_json({
-            "items": status.items, "labeled": status.labeled, "unsure": status.unsure, "skipped": status.skipped, "round": status.round,
-            "audit_accuracy": status.audit.accuracy, "audit_interval": status.audit.interval, "audit_n": status.audit.n,
-            "audit_skipped": status.audit.skipped, "classes": status.counts,
-            "padded": int(session.pool.padded_N.sum()) if len(session.pool.padded_N) else 0, "strategy": session.recipe.strategy,
-        })  # fmt: skip
+        print_json(
+            {
+                "items": status.items,
+                "labeled": status.labeled,
+                "unsure": status.unsure,
+                "skipped": status.skipped,
+                "round": status.round,
+                "audit_accuracy": status.audit.accuracy,
+                "audit_interval": status.audit.interval,
+                "audit_n": status.audit.n,
+                "audit_skipped": status.audit.skipped,
+                "classes": status.counts,
+                "padded": int(session.pool.padded_N.sum()) if len(session.pool.padded_N) else 0,
+                "strategy": session.recipe.strategy,
+            }
+        )
         return
     print(f"items     {status.items}")
     print(f"labeled   {status.labeled} ({', '.join(f'{name} {count}' for name, count in status.counts.items())})")
@@ -112,24 +132,37 @@ def _queue(args: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     for position, item in enumerate(items, start=1):
         best = max(range(len(item.teacher_probs)), key=item.teacher_probs.__getitem__) if item.teacher_probs else None
-        rows.append({
-            "position": position, "item": item.id, "disagreement": item.disagreement,
-            "predicted": None if best is None else session.classes[best], "audit": item.is_audit,
-        })  # fmt: skip
+        rows.append(
+            {
+                "position": position,
+                "item": item.id,
+                "disagreement": item.disagreement,
+                "predicted": None if best is None else session.classes[best],
+                "audit": item.is_audit,
+            }
+        )
     if args.csv:
         import csv
 
-        from tomotutor.files import new_file
+        from tomotutor.base.files import new_file
 
         with new_file(Path(args.csv)) as path, path.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, ["position", "item", "disagreement", "predicted", "audit"], lineterminator="\n")
+            writer = csv.DictWriter(
+                handle, ["position", "item", "disagreement", "predicted", "audit"], lineterminator="\n"
+            )
             writer.writeheader()
             writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
     elif args.json:
         print_json(rows)
     else:
         for row in rows:
-            told = "audit item" if row["audit"] else "" if row["disagreement"] is None else f"{row['disagreement']:.4f} {row['predicted']}"
+            told = (
+                "audit item"
+                if row["audit"]
+                else ""
+                if row["disagreement"] is None
+                else f"{row['disagreement']:.4f} {row['predicted']}"
+            )
             print(f"{row['position']:5d}  {row['item']:24s} {told}".rstrip())
 
 
@@ -141,7 +174,7 @@ def _import_labels(args: argparse.Namespace) -> None:
     session = Session(args.session)
     try:
         if path.is_dir():
-            from tomotutor.export import read_masks
+            from tomotutor.export.lists import read_masks
 
             count = session.import_masks(read_masks(path, session.pool, len(session.classes)).items())
         else:
@@ -166,14 +199,16 @@ def _round(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from tomotutor.export import export_masks, write_predictions
+    from tomotutor.export.lists import export_masks, write_predictions
     from tomotutor.session import Session
 
     out = Path(args.out)
     session = Session(args.session)
     try:
         if session.is_segmentation:
-            written = export_masks(out.with_name(f"{out.stem}_masks"), session.pool.ids, session.predict_masks, show_progress, out)
+            written = export_masks(
+                out.with_name(f"{out.stem}_masks"), session.pool.ids, session.predict_masks, show_progress, out
+            )
             print(f"{written[1].parent}: {len(session.pool)} masks")
         else:
             write_predictions(out, session.pool.ids, session.predictions(show_progress), session.classes)
@@ -183,8 +218,8 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from tomotutor.export import export_list, export_masks, write_predictions
-    from tomotutor.formats.lists import format_of
+    from tomotutor.export.lists import export_list, export_masks, write_predictions
+    from tomotutor.formats.particles.lists import format_of
     from tomotutor.session import Session
 
     out = Path(args.out)
@@ -193,9 +228,12 @@ def _export(args: argparse.Namespace) -> None:
         if session.is_segmentation:
             if args.format != "csv":
                 raise TomoTutorError(
-                    f"export: the answers of this session are masks, which --format {args.format} cannot hold; use --format csv"
+                    f"export: the answers of this session are masks, which --format {args.format} cannot hold; use "
+                    "--format csv"
                 )
-            written = export_masks(out / "masks", session.pool.ids, session.predict_masks, show_progress, out / "predictions.csv")
+            written = export_masks(
+                out / "masks", session.pool.ids, session.predict_masks, show_progress, out / "predictions.csv"
+            )
         else:
             predictions = session.predictions(show_progress)
             written = []
@@ -205,9 +243,12 @@ def _export(args: argparse.Namespace) -> None:
     if args.format == "csv":  # the table says it all; a list that is CSV itself is written again beside it
         lists = [part for part in lists if format_of(part[1].file) == "csv"]
     elif args.format != "averages" and not lists:
-        raise TomoTutorError(f"export: the session did not come from a particle list, which --format {args.format} needs; use --format csv")
+        raise TomoTutorError(
+            f"export: the session did not come from a particle list, which --format {args.format} needs; use --format "
+            "csv"
+        )
     if args.format == "averages":
-        from tomotutor.averages import write_averages
+        from tomotutor.export.averages import write_averages
 
         if not len(session.pool.angles_deg_N3):
             print("warning: the input has no angles, so the particles are averaged as they lie", file=sys.stderr)
@@ -227,25 +268,34 @@ def _export(args: argparse.Namespace) -> None:
 def _apply(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from tomotutor.export import export_list, export_masks, write_predictions
-    from tomotutor.formats.lists import format_of
-    from tomotutor.session import Session, predictions_from
-    from tomotutor.session_file import SessionFile
-    from tomotutor.sources import open_pool, resolve, with_tilts_of
+    from tomotutor.data.sources import open_pool, resolve, with_tilts_of
+    from tomotutor.export.lists import export_list, export_masks, write_predictions
+    from tomotutor.formats.particles.lists import format_of
+    from tomotutor.session import Session
+    from tomotutor.session.session import predictions_from
+    from tomotutor.session.session_file import SessionFile
 
     source, trained, out = read_source(args), SessionFile.read(Path(args.session)).source, Path(args.out)
     session = Session(args.session)
     try:
         source = source.replace(
-            mean=tuple(session.pool.mean_C), std=tuple(session.pool.std_C), rescale=source.rescale or trained.rescale,
-            low_pass=source.low_pass or trained.low_pass, normalise=trained.normalise,
-        )  # fmt: skip
+            mean=tuple(session.pool.mean_C),
+            std=tuple(session.pool.std_C),
+            rescale=source.rescale or trained.rescale,
+            low_pass=source.low_pass or trained.low_pass,
+            normalise=trained.normalise,
+        )
         pool = open_pool(with_tilts_of(trained, source))
         voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst
         if voxel and known and abs(voxel - known) > 0.01 * known:
-            print(f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale", file=sys.stderr)
+            print(
+                f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale",
+                file=sys.stderr,
+            )
         if session.is_segmentation:
-            export_masks(out / "masks", pool.ids, partial(session.apply_masks, pool), show_progress, out / "predictions.csv")
+            export_masks(
+                out / "masks", pool.ids, partial(session.apply_masks, pool), show_progress, out / "predictions.csv"
+            )
         else:
             scores = session.score_pool(pool, show_progress)
     finally:
@@ -265,9 +315,11 @@ def add(commands: Commands) -> None:
     new = add_command(commands, "new", _new, "make a session on particles, volumes, arrays or images")
     add_source_arguments(new)
     new.add_argument(
-        "--classes", default="", metavar="A,B,C",
+        "--classes",
+        default="",
+        metavar="A,B,C",
         help="class names in their order; junk is added as the last one (default: those of the data set)",
-    )  # fmt: skip
+    )
     new.add_argument(
         "--task",
         choices=CHOICES["task"],
@@ -277,18 +329,29 @@ def add(commands: Commands) -> None:
     new.add_argument("--no-junk", action="store_true", help="add no class junk")
     new.add_argument("--recipe", choices=PRESETS, default="app", help="settings to begin with (default app)")
     new.add_argument(
-        "--start", default="", metavar="pretrained|scratch|DIR|SESSION",
-        help="what the networks start from: weights that ship, for volumes with app the default; fresh ones; weights that pretrain made; "
+        "--start",
+        default="",
+        metavar="pretrained|scratch|DIR|SESSION",
+        help="what the networks start from: weights that ship, for volumes with app the default; fresh ones; "
+        "weights that pretrain made; "
         "or the last round of another session",
-    )  # fmt: skip
+    )
     add_set_argument(new)
 
-    more = add_command(commands, "add", _add, "add the items of another list, stack or folder to a session, labeled or not")
+    more = add_command(
+        commands, "add", _add, "add the items of another list, stack or folder to a session, labeled or not"
+    )
     add_source_arguments(more)
 
-    relocate = add_command(commands, "relocate", _relocate, "tell a session that its input moved, to another disk or machine")
+    relocate = add_command(
+        commands, "relocate", _relocate, "tell a session that its input moved, to another disk or machine"
+    )
     relocate.add_argument(
-        "--from", dest="old", required=True, metavar="A", help="folder as session.toml names it, of this machine or another"
+        "--from",
+        dest="old",
+        required=True,
+        metavar="A",
+        help="folder as session.toml names it, of this machine or another",
     )
     relocate.add_argument("--to", dest="new", required=True, metavar="B", help="the same folder on this machine")
 
@@ -305,15 +368,22 @@ def add(commands: Commands) -> None:
     text = "take labels over from a CSV file, or masks from a folder: all of them, or none"
     imported = add_command(commands, "import-labels", _import_labels, text)
     imported.add_argument(
-        "csv", metavar="CSV|DIR", help="columns item,class[,annotator] or tomogram,star_row,class[,annotator]; in segmentation PNG masks"
+        "csv",
+        metavar="CSV|DIR",
+        help="columns item,class[,annotator] or tomogram,star_row,class[,annotator]; in segmentation PNG masks",
     )
 
     one = add_command(commands, "round", _round, "train on the labels so far and rank the pool anew")
     one.add_argument("--json", action="store_true", help="for programs")
 
-    predict = add_command(commands, "predict", _predict, "write the answer for every item: labels kept, the rest predicted")
+    predict = add_command(
+        commands, "predict", _predict, "write the answer for every item: labels kept, the rest predicted"
+    )
     predict.add_argument(
-        "--out", required=True, metavar="CSV", help="columns item,class,confidence,disagreement,labeled; segmentation: with masks"
+        "--out",
+        required=True,
+        metavar="CSV",
+        help="columns item,class,confidence,disagreement,labeled; segmentation: with masks",
     )
 
     export = add_command(commands, "export", _export, "write labels and predictions for other programs")
@@ -321,7 +391,8 @@ def add(commands: Commands) -> None:
         "--format",
         required=True,
         choices=("relion", "csv", "dynamo", "em", "copick", "imod", "averages"),
-        help="particle list with classes: the session's own format keeps every value, others are converted; csv: a table of predictions "
+        help="particle list with classes: the session's own format keeps every value, others are converted; "
+        "csv: a table of predictions "
         "(in segmentation with masks); averages: an MRC average of each class",
     )
     export.add_argument("--out", required=True, metavar="DIR", help="folder to write to")

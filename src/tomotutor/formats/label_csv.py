@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ def read_labels(path: Path) -> list[LabelRow]:
     header = [name.strip() for name in table[0]] if table else []
     by_row = "item" not in header and {"tomogram", "star_row"} <= set(header)
     if "class" not in header or not ("item" in header or by_row):
-        raise TomoTutorError(f"{path}: found the columns {', '.join(header) or 'none'}; expected item,class or tomogram,star_row,class")
+        raise TomoTutorError(
+            f"{path}: found the columns {', '.join(header) or 'none'}; expected item,class or tomogram,star_row,class"
+        )
     labels = []
     for line, row in enumerate(table[1:], start=2):
         cells = dict(zip(header, (cell.strip() for cell in row), strict=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 
 VOID = 255
 
@@ -16,7 +16,10 @@ VOID = 255
 def palette() -> np.ndarray:
     """Return (256, 3) uint8: neighbouring numbers get colours far apart, void is black."""
     golden = 0.618034
-    colours = [colorsys.hsv_to_rgb((0.6 + i * golden) % 1, 0.65 + 0.3 * (i // 3 % 2), 0.95 - 0.3 * (i % 2)) for i in range(VOID)]
+    colours = [
+        colorsys.hsv_to_rgb((0.6 + i * golden) % 1, 0.65 + 0.3 * (i // 3 % 2), 0.95 - 0.3 * (i % 2))
+        for i in range(VOID)
+    ]
     return (255 * np.array([*colours, (0, 0, 0)])).round().astype(np.uint8)
 
 
@@ -57,7 +60,9 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise TomoTutorError(f"{path}: not a PNG that can be read ({str(problem).splitlines()[0]})") from None
     if mode not in ("L", "P", "1", "I", "I;16"):
-        raise TomoTutorError(f"{path}: found colours ({mode}); expected a PNG of one channel whose values are class numbers")
+        raise TomoTutorError(
+            f"{path}: found colours ({mode}); expected a PNG of one channel whose values are class numbers"
+        )
     return check_mask(pixels, shape, classes, str(path))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from gemmi import cif
 
-from tomotutor.errors import TomoTutorError, shown
+from tomotutor.base.errors import TomoTutorError, shown
 
 
 def read_star(path: Path, *, unnamed: bool = False) -> cif.Document:
@@ -32,7 +32,9 @@ def read_star(path: Path, *, unnamed: bool = False) -> cif.Document:
     try:
         document = cif.read_string(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as problem:
-        raise TomoTutorError(f"{path}: not a STAR file that can be read (byte {problem.start} is no UTF-8 text)") from None
+        raise TomoTutorError(
+            f"{path}: not a STAR file that can be read (byte {problem.start} is no UTF-8 text)"
+        ) from None
     except (ValueError, RuntimeError, OSError) as problem:
         where = re.sub(r"^.*?:(?=\d+:)", "line ", (str(problem).splitlines() or [""])[0].replace(str(path), ""))
         raise TomoTutorError(f"{path}: not a STAR file that can be read ({shown(where.strip())})") from None
@@ -89,7 +91,9 @@ def tokens_of(block: cif.Block, path: Path, name: str) -> list[str]:
     if pair is not None:
         return [str(pair[1])]  # type: ignore[index]
     found = ", ".join(tag.removeprefix("_") for tag in tags_of(block)) or "no columns"
-    raise TomoTutorError(f"{path}: block data_{shown(block.name)} lacks the column {name.removeprefix('_')}; it has {shown(found)}")
+    raise TomoTutorError(
+        f"{path}: block data_{shown(block.name)} lacks the column {name.removeprefix('_')}; it has {shown(found)}"
+    )
 
 
 def texts_of(block: cif.Block, path: Path, name: str) -> list[str]:
@@ -112,10 +116,14 @@ def numbers_of(block: cif.Block, path: Path, name: str) -> np.ndarray:
         values = np.array(tokens, dtype=np.float64)
     except ValueError:
         row = next(i for i, t in enumerate(tokens, start=1) if not _is_number(t))
-        raise TomoTutorError(f"{path}: column {name.removeprefix('_')}, row {row}: found {tokens[row - 1]!r}; expected a number") from None
+        raise TomoTutorError(
+            f"{path}: column {name.removeprefix('_')}, row {row}: found {tokens[row - 1]!r}; expected a number"
+        ) from None
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0]) + 1
-        raise TomoTutorError(f"{path}: column {name.removeprefix('_')}, row {row}: found {tokens[row - 1]!r}; expected a finite number")
+        raise TomoTutorError(
+            f"{path}: column {name.removeprefix('_')}, row {row}: found {tokens[row - 1]!r}; expected a finite number"
+        )
     return values
 
 

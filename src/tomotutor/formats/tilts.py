@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from gemmi import cif
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.relion import read_star
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.particles.relion_sets import read_star
 
 _ANGLES = ("_rlnTomoYTilt", "_rlnTomoNominalStageTiltAngle")  # refined, then as the microscope was asked
 
@@ -50,7 +50,9 @@ def read_tilt_series(path: Path) -> tuple[float, float]:
         for block in blocks:
             if column := block.find_loop(label):
                 return _range(list(column), path)
-    raise TomoTutorError(f"{path}: found neither rlnTomoYTilt nor rlnTomoNominalStageTiltAngle; expected a RELION tilt series")
+    raise TomoTutorError(
+        f"{path}: found neither rlnTomoYTilt nor rlnTomoNominalStageTiltAngle; expected a RELION tilt series"
+    )
 
 
 def _range(words: list[str], path: Path) -> tuple[float, float]:
@@ -59,5 +61,7 @@ def _range(words: list[str], path: Path) -> tuple[float, float]:
     except ValueError as problem:
         raise TomoTutorError(f"{path}: not a list of tilts ({problem}); expected an angle in degrees a line") from None
     if not angles.size or not np.isfinite(angles).all() or np.abs(angles).max() > 90:
-        raise TomoTutorError(f"{path}: found {len(angles)} tilts, not all between -90 and 90 degrees; expected an angle a line")
+        raise TomoTutorError(
+            f"{path}: found {len(angles)} tilts, not all between -90 and 90 degrees; expected an angle a line"
+        )
     return float(angles.min()), float(angles.max())

@@ -12,7 +12,9 @@ from tomotutor.session import Session
 
 
 class SessionBridge(QObject):
-    """Qt signals with the payloads of the Session's; Qt queues an emission from another thread to the receiver's own."""
+    """Qt signals with the payloads of the Session's; Qt queues an emission from another thread to the
+    receiver's own.
+    """
 
     queue_changed = Signal()
     status_changed = Signal(object)

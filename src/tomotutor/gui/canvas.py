@@ -1,4 +1,6 @@
-"""The current item in napari's canvas: a volume or an isosurface in 3D, an image in 2D. One layer of each kind, reused."""
+"""The current item in napari's canvas: a volume or an isosurface in 3D, an image in 2D. One layer of
+each kind, reused.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ class ItemCanvas:
         return (camera.zoom, *camera.center)
 
     def _fit_again(self) -> None:
-        """Fit the item to a canvas that changed its size, as while a window is laid out, unless the person has zoomed or moved it since."""
+        """Fit the item to a canvas that changed its size, as while a window is laid out, unless the person has zoomed
+        or moved it since.
+        """
         if self._item is not None and self._camera() == self._view:
             self._fit()
 
@@ -84,7 +88,9 @@ class ItemCanvas:
         x_C = self._item
         is_surface = x_C is not None and x_C.ndim == 4 and self.rendering is Rendering.ISOSURFACE
         for layer, visible in ((self._volume, x_C is not None and not is_surface), (self._surface, is_surface)):
-            if layer is not None and self._alive(layer) and layer.visible != visible:  # setting it costs a refresh, changed or not
+            if (
+                layer is not None and self._alive(layer) and layer.visible != visible
+            ):  # setting it costs a refresh, changed or not
                 layer.visible = visible
         if x_C is None:
             return
@@ -116,7 +122,8 @@ class ItemCanvas:
             layer.contrast_limits = limits
 
     def _take_longer_steps(self) -> None:
-        """Follow each ray in steps of 1.5 voxels: a smoothed volume looks the same, and software OpenGL draws it in two thirds of the time.
+        """Follow each ray in steps of 1.5 voxels: a smoothed volume looks the same, and software OpenGL draws it in two
+        thirds of the time.
 
         napari has no public way to say so; where the private one changes, drawing is only slower.
         """
@@ -126,7 +133,9 @@ class ItemCanvas:
 
     def _draw_surface(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
         if not self._alive(self._surface):
-            self._surface = self._viewer.add_surface(data, name=_ISOSURFACE, colormap="gray", shading="smooth", opacity=1.0)
+            self._surface = self._viewer.add_surface(
+                data, name=_ISOSURFACE, colormap="gray", shading="smooth", opacity=1.0
+            )
             self._surface.contrast_limits = (-1.0, float(data[2].max()))
             return
         assert self._surface is not None

@@ -7,8 +7,9 @@ from pathlib import Path
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QApplication, QScrollArea, QStackedLayout, QWidget
+from typing_extensions import override
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.labeling import LabelingPage
 from tomotutor.gui.start import StartPage
 from tomotutor.session import Session
@@ -41,7 +42,9 @@ class TomoTutorDock(QWidget):
         application.aboutToQuit.connect(self.leave)
 
     def open(self, folder: Path | str, note: str = "") -> bool:
-        """Open a session and say `note`; what is wrong is said on the start page. Rounds start by themselves from here on."""
+        """Open a session and say `note`; what is wrong is said on the start page. Rounds start by themselves from here
+        on.
+        """
         self.leave()
         try:
             session = Session(folder, keep_core=True, automatic=True)
@@ -65,12 +68,14 @@ class TomoTutorDock(QWidget):
             page.deleteLater()
             self._stack.setCurrentWidget(self.start)
 
-    def eventFilter(self, target: QObject, event: QEvent) -> bool:  # noqa: D102
+    @override
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:
         # napari deletes docks without closing them: the session must be closed while its thread can still be waited for
         if event.type() == QEvent.Type.Close and isinstance(target, QWidget) and target is self.window():
             self.leave()
         return False
 
-    def closeEvent(self, event: QEvent) -> None:  # noqa: D102
+    @override
+    def closeEvent(self, event: QEvent) -> None:
         self.leave()
         super().closeEvent(event)  # type: ignore[arg-type]

@@ -13,13 +13,13 @@ from typing import Any
 import mrcfile
 import numpy as np
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.files import new_file
-from tomotutor.formats.lists import format_for, write_list
-from tomotutor.formats.table import ParticleTable, TomogramEntry, in_frame
-from tomotutor.formats.volume import open_volume
-from tomotutor.sources import Source
-from tomotutor.sources.tomogram import known_tomograms, measure_tomogram, read_particle_list
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.files import new_file
+from tomotutor.data.sources import Source
+from tomotutor.data.sources.tomogram import known_tomograms, measure_tomogram, read_particle_list
+from tomotutor.formats.particles.lists import format_for, write_list
+from tomotutor.formats.particles.table import ParticleTable, TomogramEntry, in_frame
+from tomotutor.formats.volumes.volume import open_volume
 
 LayerData = tuple[Any, dict[str, Any], str]
 LIST_ENDINGS = (".star", ".tbl", ".mod")
@@ -42,10 +42,11 @@ def read_em(path: str) -> list[LayerData]:
 
 
 def read_particles(path: str) -> list[LayerData]:
-    """Return a Points layer for each tomogram of a particle list, coloured by class; only the first is visible, as they lie on each other.
+    """Return a Points layer for each tomogram of a particle list, coloured by class; only the first is visible, as they
+    lie on each other.
 
-    Sizes come from a tomograms.star in the folder of the list or above it, or from the tomograms themselves, where they are
-    found as `tomotutor new` finds them. Without either, coordinates that count from the centre stay so, in Å.
+    Sizes come from a tomograms.star in the folder of the list or above it, or from the tomograms themselves, where they
+    are found as `tomotutor new` finds them. Without either, coordinates that count from the centre stay so, in Å.
     """
     source = _describe(Path(path).resolve())
     table, entries = read_particle_list(source)
@@ -69,17 +70,36 @@ def read_particles(path: str) -> list[LayerData]:
             features["score"] = part.score_N
         if part.angles_deg_N3 is not None:
             features |= dict(zip(("rot", "tilt", "psi"), part.angles_deg_N3.T, strict=True))
-        layers.append((placed.xyz_N3[:, ::-1], {
-            "name": title, "features": features, "scale": (scale,) * 3, "size": 10.0, "opacity": 0.6, "visible": not layers,
-            "face_color": "class" if "class" in features else "orange",
-            "metadata": {"tomotutor": {"unit": placed.unit, "origin": placed.origin, "voxel_size": placed.voxel_size_angst,
-                                       "size_xyz": tomogram.size_xyz}},
-        }, "points"))  # fmt: skip
+        layers.append(
+            (
+                placed.xyz_N3[:, ::-1],
+                {
+                    "name": title,
+                    "features": features,
+                    "scale": (scale,) * 3,
+                    "size": 10.0,
+                    "opacity": 0.6,
+                    "visible": not layers,
+                    "face_color": "class" if "class" in features else "orange",
+                    "metadata": {
+                        "tomotutor": {
+                            "unit": placed.unit,
+                            "origin": placed.origin,
+                            "voxel_size": placed.voxel_size_angst,
+                            "size_xyz": tomogram.size_xyz,
+                        }
+                    },
+                },
+                "points",
+            )
+        )
     return layers
 
 
 def _describe(path: Path) -> Source:
-    found = next((f / "tomograms.star" for f in (path.parent, *path.parents[1:3]) if (f / "tomograms.star").is_file()), None)
+    found = next(
+        (f / "tomograms.star" for f in (path.parent, *path.parents[1:3]) if (f / "tomograms.star").is_file()), None
+    )
     source = Source("particles", str(path), str(found) if found else "", str(path.parent))
     if found:
         try:
@@ -101,13 +121,19 @@ def read_volume(path: str) -> list[LayerData]:
     step = max(1, round((np.prod(data.shape) / _SAMPLE) ** (1 / data.ndim)))
     sample = np.asarray(data[(slice(None, None, step),) * data.ndim], np.float32)
     low, high = np.percentile(sample, (0.5, 99.5)).tolist()
-    options: dict[str, Any] = {"name": Path(path).name, "contrast_limits": (low, max(high, low + 1e-6)), "colormap": "gray"}
+    options: dict[str, Any] = {
+        "name": Path(path).name,
+        "contrast_limits": (low, max(high, low + 1e-6)),
+        "colormap": "gray",
+    }
     options["scale"] = (1.0, *scale) if data.ndim == 4 else scale
     return [(data, options, "image")]
 
 
 def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a Points layer as a particle list, by the file's ending; `class`, `score`, `tomogram` and angles come from its features."""
+    """Write a Points layer as a particle list, by the file's ending; `class`, `score`, `tomogram` and angles come from
+    its features.
+    """
     target = Path(path)
     kind = format_for(target)
     zyx_N3 = np.asarray(data, np.float64)
@@ -119,16 +145,23 @@ def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     voxel = known.get("voxel_size", scale if scale != 1 else 0.0)
     tomogram_N = np.array(features.get("tomogram", np.full(len(zyx_N3), meta.get("name", "tomogram"))), dtype=object)
     names = sorted(set(map(str, features["class"].tolist()))) if "class" in features else []
-    numbers = {name: int(name.removeprefix("class ")) for name in names} if all(_is_numbered(n) for n in names) else None
+    numbers = (
+        {name: int(name.removeprefix("class ")) for name in names} if all(_is_numbered(n) for n in names) else None
+    )
     numbers = numbers or {name: n for n, name in enumerate(names, start=1)}
     angles = [features[name] for name in ("rot", "tilt", "psi") if name in features]
     table = ParticleTable(
-        target, tomogram_N, zyx_N3[:, ::-1], known.get("unit", "voxel"), known.get("origin", "corner"), voxel,
+        target,
+        tomogram_N,
+        zyx_N3[:, ::-1],
+        known.get("unit", "voxel"),
+        known.get("origin", "corner"),
+        voxel,
         angles_deg_N3=np.stack(angles, 1).astype(np.float64) if len(angles) == 3 else None,
         class_N=np.array([numbers[str(n)] for n in features["class"].tolist()]) if names else None,
         class_names=() if all(_is_numbered(n) for n in names) else tuple(names),
         score_N=features["score"].astype(np.float64) if "score" in features else None,
-    )  # fmt: skip
+    )
     size = tuple(known.get("size_xyz", (0.0, 0.0, 0.0)))
     tomograms = {name: TomogramEntry(name, voxel_size_angst=voxel, size_xyz=size) for name in set(tomogram_N.tolist())}
     write_list(table, target, kind, tomograms)
@@ -140,10 +173,14 @@ def _is_numbered(name: str) -> bool:
 
 
 def write_volume(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write an Image layer as MRC: a volume, or a stack of volumes if it has four axes; its scale becomes the voxel size."""
+    """Write an Image layer as MRC: a volume, or a stack of volumes if it has four axes; its scale becomes the voxel
+    size.
+    """
     values = np.asarray(data)
     if values.ndim not in (3, 4):
-        raise TomoTutorError(f"{path}: the layer has {values.ndim} axes; expected a volume (3) or a stack of volumes (4)")
+        raise TomoTutorError(
+            f"{path}: the layer has {values.ndim} axes; expected a volume (3) or a stack of volumes (4)"
+        )
     if values.dtype not in (np.int8, np.int16, np.uint16, np.float16, np.float32):
         values = values.astype(np.float32)
     with new_file(Path(path)) as partial, mrcfile.new(partial, values, overwrite=True) as mrc:

@@ -9,9 +9,11 @@ import numpy as np
 from qtpy.QtCore import QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
+from typing_extensions import override
 
 from tomotutor.gui.orthoslices import to_image
-from tomotutor.views import ItemView, Look
+from tomotutor.learn.results import Look
+from tomotutor.session.status import ItemView
 
 _KEPT = 500  # pictures in memory
 _BY_GROUP = "typical members of groups that look alike come first; click to see one now"
@@ -39,7 +41,8 @@ class Gallery(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(_BY_DISAGREEMENT)
 
-    def sizeHint(self) -> QSize:  # noqa: D102
+    @override
+    def sizeHint(self) -> QSize:
         return QSize(self.COUNT * (self.SIZE + 3), self.SIZE + 16)
 
     @property
@@ -79,7 +82,8 @@ class Gallery(QWidget):
     def _cell(self, position: int) -> QRect:
         return QRect(position * (self.SIZE + 3), 0, self.SIZE, self.SIZE)
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         font = painter.font()
@@ -93,7 +97,8 @@ class Gallery(QWidget):
         if not self._items:
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left in the queue")
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+    @override
+    def mousePressEvent(self, event: QMouseEvent) -> None:
         for position, item in enumerate(self._items):
             if self._cell(position).contains(event.position().toPoint()):
                 self.clicked.emit(item.id)

@@ -1,7 +1,7 @@
 """Keys that label, wherever in the window the focus is.
 
-With an Image layer active, napari's layer keys win over bindings on the viewer, so 1 and 2 would never arrive (napari issue
-6440). An event filter of the application sees a key press first.
+With an Image layer active, napari's layer keys win over bindings on the viewer, so 1 and 2 would never arrive (napari
+issue 6440). An event filter of the application sees a key press first.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QPlainTextEdit, QTextEdit, QWidget
+from typing_extensions import override
 
 _TEXT = (QLineEdit, QPlainTextEdit, QTextEdit, QAbstractSpinBox, QComboBox)
 
@@ -27,7 +28,9 @@ class KeyFilter(QObject):
         Qt key to what Ctrl and that key do.
     """
 
-    def __init__(self, owner: QWidget, actions: dict[int, Callable[[], None]], with_control: dict[int, Callable[[], None]]) -> None:
+    def __init__(
+        self, owner: QWidget, actions: dict[int, Callable[[], None]], with_control: dict[int, Callable[[], None]]
+    ) -> None:
         super().__init__(owner)
         self._owner = owner
         self._actions = actions
@@ -36,7 +39,8 @@ class KeyFilter(QObject):
         assert application is not None
         application.installEventFilter(self)
 
-    def eventFilter(self, target: QObject, event: QEvent) -> bool:  # noqa: D102
+    @override
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:
         kind = event.type()
         if kind not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
             return False
@@ -44,13 +48,19 @@ class KeyFilter(QObject):
         if action is None:
             return False
         event.accept()
-        if kind == QEvent.Type.KeyPress and not event.isAutoRepeat():  # type: ignore[attr-defined]  # a held key labels once
+        # a held key labels once
+        if kind == QEvent.Type.KeyPress and not event.isAutoRepeat():  # type: ignore[attr-defined]
             action()
         return True
 
     def _find(self, target: QObject, event: QEvent) -> Callable[[], None] | None:
         focus = QApplication.focusWidget()
-        if not isinstance(target, QWidget) or isinstance(target, _TEXT) or isinstance(focus, _TEXT) or not self._owner.isVisible():
+        if (
+            not isinstance(target, QWidget)
+            or isinstance(target, _TEXT)
+            or isinstance(focus, _TEXT)
+            or not self._owner.isVisible()
+        ):
             return None
         if target.window() is not self._owner.window() or QApplication.activeModalWidget() is not None:
             return None

@@ -24,8 +24,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.figures import thumbnail
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.progress import Progress
+from tomotutor.export.figures import thumbnail
 from tomotutor.gui.bridge import SessionBridge
 from tomotutor.gui.canvas import ItemCanvas, Rendering, smooth
 from tomotutor.gui.gallery import Gallery
@@ -34,10 +35,10 @@ from tomotutor.gui.opinion import Opinion
 from tomotutor.gui.orthoslices import OrthoSlices
 from tomotutor.gui.painting import MaskPainter
 from tomotutor.gui.plots import CurveCanvas, LookMap
-from tomotutor.progress import Progress
+from tomotutor.learn.results import Look
 from tomotutor.session import Session
-from tomotutor.session_file import JUNK
-from tomotutor.views import CurvePoint, ItemView, Look, Phase, Status
+from tomotutor.session.session_file import JUNK
+from tomotutor.session.status import CurvePoint, ItemView, Phase, Status
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ class LabelingPage(QWidget):
         self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
         self.class_keys = (paint_keys if session.is_segmentation else class_keys)(session.classes)
         self._notice = ""
-        self._shown: tuple[int, str | None] | None = None  # row and label on the screen, so that a reordered queue redraws nothing
+        self._shown: tuple[int, str | None] | None = (
+            None  # row and label on the screen, so that a reordered queue redraws nothing
+        )
         self._build()
         self.bridge = SessionBridge(session, self)
         self.bridge.queue_changed.connect(self._show_queue)
@@ -129,11 +132,21 @@ class LabelingPage(QWidget):
             row.addWidget(button)
             self.view_controls.append(button)
         self.level = self._slider(
-            row, "surface", 1, 20, round(self.canvas.density_percent), "densest share of the voxels inside the surface, %"
+            row,
+            "surface",
+            1,
+            20,
+            round(self.canvas.density_percent),
+            "densest share of the voxels inside the surface, %",
         )
         self.level.valueChanged.connect(self._set_level)
         self.smoothing = self._slider(
-            row, "smooth", 0, 30, round(10 * self.canvas.sigma), "smoothing for the eye, in tenths of a voxel; not trained on"
+            row,
+            "smooth",
+            0,
+            30,
+            round(10 * self.canvas.sigma),
+            "smoothing for the eye, in tenths of a voxel; not trained on",
         )
         self.smoothing.valueChanged.connect(self._set_smoothing)
         self.denoised = QCheckBox("Denoised (D)")
@@ -233,9 +246,13 @@ class LabelingPage(QWidget):
         for name, text in self.class_keys.items():
             actions[getattr(key, f"Key_{text}")] = partial(self.label, name)
         actions |= {
-            key.Key_S: self.skip, key.Key_U: self.unsure, key.Key_Z: self.undo, key.Key_B: self.back, key.Key_R: self.retrain_or_cancel,
+            key.Key_S: self.skip,
+            key.Key_U: self.unsure,
+            key.Key_Z: self.undo,
+            key.Key_B: self.back,
+            key.Key_R: self.retrain_or_cancel,
             key.Key_V: self.toggle_rendering,
-        }  # fmt: skip
+        }
         if self.session.denoised is not None:
             actions[key.Key_D] = self.denoised.toggle
         if self.painter:
@@ -354,7 +371,9 @@ class LabelingPage(QWidget):
         look = self._look
         self.opinion.set_item(item, has_model=bool(self.session.rounds), look=look)
         self.gallery.set_items(self.session.upcoming(Gallery.COUNT), look)
-        self.curve.setVisible(look is None and self.painter is None)  # it draws accuracy on audit items, which masks have none of
+        self.curve.setVisible(
+            look is None and self.painter is None
+        )  # it draws accuracy on audit items, which masks have none of
         self.map.setVisible(look is not None)
         if look is not None:
             self.map.set_look(look, self.session.labels(), item)
@@ -420,7 +439,8 @@ class LabelingPage(QWidget):
         if self.painter and status.round:
             accuracy = f"trained on {self.session.curve[-1].labels} masks"
         self.round_text.setText(
-            f"{status.labeled} of {status.items} labeled{unsure} · round {status.round}{f' · {width}' if width else ''}\n{accuracy}"
+            f"{status.labeled} of {status.items} labeled{unsure} · round "
+            f"{status.round}{f' · {width}' if width else ''}\n{accuracy}"
         )
         self.round_bar.setRange(0, status.due_at)
         self.round_bar.setValue(min(status.since_round, status.due_at))
@@ -441,7 +461,9 @@ class LabelingPage(QWidget):
         self.train_bar.setValue(round(1000 * progress.done / max(1, progress.total)))
         left = "" if math.isnan(progress.eta_s) else f" · {progress.eta_s:.0f} s left"
         if progress.stage == "train":
-            self.train_bar.setFormat(f"training · epoch {progress.epoch} of {progress.epochs} · loss {progress.loss:.2f}{left}")
+            self.train_bar.setFormat(
+                f"training · epoch {progress.epoch} of {progress.epochs} · loss {progress.loss:.2f}{left}"
+            )
         else:
             self.train_bar.setFormat(f"scoring · {progress.done} of {progress.total}{left}")
 

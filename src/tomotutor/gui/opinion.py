@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
+from typing_extensions import override
 
-from tomotutor.views import ItemView, Look
+from tomotutor.learn.results import Look
+from tomotutor.session.status import ItemView
 
 TEACHER, STUDENT = QColor(86, 156, 214), QColor(220, 150, 70)
 _ROW, _MOST = 16, 12
@@ -26,7 +28,8 @@ class Opinion(QWidget):
         self._look: Look | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
-    def sizeHint(self) -> QSize:  # noqa: D102
+    @override
+    def sizeHint(self) -> QSize:
         return QSize(300, _ROW * (min(len(self._classes), _MOST) + 1) + 4)
 
     def set_item(self, item: ItemView | None, *, has_model: bool, look: Look | None = None) -> None:
@@ -55,9 +58,11 @@ class Opinion(QWidget):
             return "no model yet: it comes after the first training"
         if item.is_audit and item.label is None:
             return "no model yet · audit item: its look-alikes are hidden until you answer"
-        return f"no model yet · look-alikes: group {group + 1} of {look.group_N.max() + 1} ({(look.group_N == group).sum()} items)"
+        size = int((look.group_N == group).sum())
+        return f"no model yet · look-alikes: group {group + 1} of {look.group_N.max() + 1} ({size} items)"
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         font = painter.font()
         font.setPixelSize(12)
@@ -84,4 +89,8 @@ class Opinion(QWidget):
             for offset, probs, colour in ((2, teacher, TEACHER), (8, student, STUDENT)):
                 painter.fillRect(QRectF(name_width, top + offset, max(1.0, room * probs[number]), 5), colour)
             percent = f"{100 * teacher[number]:.0f} %"
-            painter.drawText(QRectF(self.width() - 38, top, 38, _ROW), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, percent)
+            painter.drawText(
+                QRectF(self.width() - 38, top, 38, _ROW),
+                Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight,
+                percent,
+            )

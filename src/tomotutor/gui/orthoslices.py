@@ -6,6 +6,7 @@ import numpy as np
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QWheelEvent
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from typing_extensions import override
 
 # for each pane: axis it is perpendicular to, then the axes shown down and across (of z, y, x)
 _PANES = {"xy": (0, 1, 2), "xz": (1, 0, 2), "yz": (2, 1, 0)}
@@ -31,7 +32,8 @@ class SlicePane(QWidget):
         self.setMinimumSize(90, 90)
         self.setToolTip(f"{name} slice: click moves the crosshair, the wheel moves the slice")
 
-    def sizeHint(self) -> QSize:  # noqa: D102
+    @override
+    def sizeHint(self) -> QSize:
         return QSize(130, 130)
 
     def set_picture(self, picture: np.ndarray | None) -> None:
@@ -45,7 +47,8 @@ class SlicePane(QWidget):
         width, height = self._image.width() * scale, self._image.height() * scale
         return QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height)
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(0, 0, 0))
         if self._image is None:
@@ -64,7 +67,8 @@ class SlicePane(QWidget):
             painter.setPen(QColor(220, 220, 220))
             painter.drawText(int(target.left()) + 4, int(target.top()) + 14, self._name)
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+    @override
+    def mousePressEvent(self, event: QMouseEvent) -> None:
         if self._image is None or not event.buttons() & Qt.MouseButton.LeftButton:
             return
         target, at = self._target(), event.position()
@@ -74,7 +78,8 @@ class SlicePane(QWidget):
 
     mouseMoveEvent = mousePressEvent
 
-    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102
+    @override
+    def wheelEvent(self, event: QWheelEvent) -> None:
         self._owner.move_slice(self._name, 1 if event.angleDelta().y() > 0 else -1)
         event.accept()
 

@@ -15,7 +15,8 @@ _NAME = "mask"
 
 
 class MaskPainter:
-    """The Labels layer in which a person paints. Its value is the class number + 1; 0, which is transparent, becomes void.
+    """The Labels layer in which a person paints. Its value is the class number + 1; 0, which is transparent, becomes
+    void.
 
     Parameters
     ----------
@@ -31,7 +32,9 @@ class MaskPainter:
         self._drafts: dict[int, np.ndarray] = {}  # what was painted in this window, so that going back loses nothing
         self._row: int | None = None
         self.selected = 0
-        table: dict[int | None, tuple[float, ...]] = {n + 1: (*(c / 255).tolist(), 1.0) for n, c in enumerate(palette()[: len(classes)])}
+        table: dict[int | None, tuple[float, ...]] = {
+            n + 1: (*(c / 255).tolist(), 1.0) for n, c in enumerate(palette()[: len(classes)])
+        }
         table[0] = table[None] = (0.0, 0.0, 0.0, 0.0)
         self._colours = DirectLabelColormap(color_dict=table)
         self.colours = ["#{:02x}{:02x}{:02x}".format(*c) for c in palette()[: len(classes)]]  # of each class
@@ -45,7 +48,11 @@ class MaskPainter:
             return
         data = self._drafts.get(row)
         if data is None:
-            data = np.zeros(shape, np.uint8) if mask_YX is None else np.where(mask_YX == VOID, 0, mask_YX + 1).astype(np.uint8)
+            data = (
+                np.zeros(shape, np.uint8)
+                if mask_YX is None
+                else np.where(mask_YX == VOID, 0, mask_YX + 1).astype(np.uint8)
+            )
         if not self._alive():
             self._layer = self._viewer.add_labels(data, name=_NAME, opacity=0.55, colormap=self._colours)
             self._layer.brush_size = max(2, min(shape) // 12)

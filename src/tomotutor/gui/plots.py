@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from qtpy.QtCore import Signal
 
-from tomotutor.figures import draw_learning_curve
-from tomotutor.session_file import JUNK
-from tomotutor.views import CurvePoint, ItemView, Look
+from tomotutor.export.figures import draw_learning_curve
+from tomotutor.learn.results import Look
+from tomotutor.session.session_file import JUNK
+from tomotutor.session.status import CurvePoint, ItemView
 
 _TEXT, _GROUND = "#c8c8c8", "#262930"
 _MOST_NAMES = 20  # in the legend of the map
@@ -41,8 +42,9 @@ class CurveCanvas(FigureCanvasQTAgg):
 class LookMap(FigureCanvasQTAgg):
     """The pool before the first round: what looks alike lies close together, in the colour of its group.
 
-    Items with a label are drawn larger, in the colour of their class; the current item has a ring, unless it is an audit item
-    without an answer, which nothing may hint at. `clicked` carries the pool row of the point nearest to a click.
+    Items with a label are drawn larger, in the colour of their class; the current item has a ring, unless it is an
+    audit item without an answer, which nothing may hint at. `clicked` carries the pool row of the point nearest to a
+    click.
 
     Parameters
     ----------
@@ -71,7 +73,9 @@ class LookMap(FigureCanvasQTAgg):
         self._labeled.set_offsets(look.xy_N2[np.searchsorted(look.rows, rows)])
         self._labeled.set_facecolor([self._colours[labels[row]] for row in rows.tolist()])
         hidden = item is None or look.group(item.row) is None or (item.is_audit and item.label is None)
-        self._ring.set_offsets(look.xy_N2[:0] if item is None or hidden else look.xy_N2[np.searchsorted(look.rows, [item.row])])
+        self._ring.set_offsets(
+            look.xy_N2[:0] if item is None or hidden else look.xy_N2[np.searchsorted(look.rows, [item.row])]
+        )
         named = set(labels.values())
         self._set_legend([name for name in self._colours if name in named])
         if self._ground is None:
@@ -99,27 +103,42 @@ class LookMap(FigureCanvasQTAgg):
         axes.margins(0.06)
         groups = int(look.group_N.max()) + 1
         axes.set_title(
-            f"{len(look.rows)} items, {groups} groups that look alike; click a point to see it", color=_TEXT, fontsize=9, loc="left"
+            f"{len(look.rows)} items, {groups} groups that look alike; click a point to see it",
+            color=_TEXT,
+            fontsize=9,
+            loc="left",
         )
         size = float(np.clip(9000 / len(look.rows), 5, 16))
         x_N, y_N = look.xy_N2.T
         axes.scatter(x_N, y_N, s=size, c=group_colours(groups)[look.group_N], linewidths=0)
         self._labeled = axes.scatter([], [], s=42, linewidths=0.8, edgecolors=_GROUND, zorder=3, animated=True)
-        self._ring = axes.scatter([], [], s=120, linewidths=1.6, facecolors="none", edgecolors="white", zorder=4, animated=True)
+        self._ring = axes.scatter(
+            [], [], s=120, linewidths=1.6, facecolors="none", edgecolors="white", zorder=4, animated=True
+        )
         self._legend: list[str] = []
 
     def _set_legend(self, names: list[str]) -> None:
         if names == self._legend:
             return
         self._legend, self._ground = names, None
-        handles = [Line2D([], [], marker="o", ls="", ms=6, color=self._colours[n], label=_short(n)) for n in names[:_MOST_NAMES]]
+        handles = [
+            Line2D([], [], marker="o", ls="", ms=6, color=self._colours[n], label=_short(n))
+            for n in names[:_MOST_NAMES]
+        ]
         if len(names) > _MOST_NAMES:
             handles[-1] = Line2D([], [], ls="", label=f"and {len(names) - _MOST_NAMES + 1} more")
         size = min(8.0, 120 / max(1, len(handles)))
         self._axes.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.12), fontsize=size, labelcolor=_TEXT, frameon=False,
-            handletextpad=0.1, borderaxespad=0, labelspacing=0.25,
-        )  # fmt: skip
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.12),
+            fontsize=size,
+            labelcolor=_TEXT,
+            frameon=False,
+            handletextpad=0.1,
+            borderaxespad=0,
+            labelspacing=0.25,
+        )
 
     def _drawn(self) -> None:
         """Keep what was painted, and paint over it what moves."""
@@ -145,8 +164,13 @@ def group_colours(groups: int) -> np.ndarray:
 
 def class_colours(classes: Sequence[str]) -> dict[str, Any]:
     """Return a bright colour for each class; junk is white."""
-    hues = [(0.13 + 0.618 * n) % 1 for n in range(len(classes))]  # the golden section: neighbours differ, however many there are
-    return {name: (1.0, 1.0, 1.0) if name == JUNK else colorsys.hsv_to_rgb(h, 0.85, 1.0) for name, h in zip(classes, hues, strict=True)}
+    hues = [
+        (0.13 + 0.618 * n) % 1 for n in range(len(classes))
+    ]  # the golden section: neighbours differ, however many there are
+    return {
+        name: (1.0, 1.0, 1.0) if name == JUNK else colorsys.hsv_to_rgb(h, 0.85, 1.0)
+        for name, h in zip(classes, hues, strict=True)
+    }
 
 
 def _short(name: str, most: int = 15) -> str:

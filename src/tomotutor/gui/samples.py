@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tomotutor.formats.label_csv import read_labels
-from tomotutor.formats.mrc import open_mrc
-from tomotutor.formats.relion_list import read_relion
-from tomotutor.formats.table import TomogramEntry, in_frame
-from tomotutor.sample import sample_data
+from tomotutor.formats.particles.relion import read_relion
+from tomotutor.formats.particles.table import TomogramEntry, in_frame
+from tomotutor.formats.volumes.mrc import open_mrc
+from tomotutor.session.sample import sample_data
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -25,7 +25,13 @@ def _layers(name: str) -> list[LayerData]:
     tomogram = TomogramEntry(name, voxel_size_angst=mrc.voxel_size_angst, size_xyz=(x, y, z))
     zyx_voxel = in_frame(particles.take(rows), "voxel", "corner", {name: tomogram}).xyz_N3[:, ::-1]
     classes = np.array([label_of[particles.ids[row]] for row in rows])
-    picks: dict[str, Any] = {"name": f"{name} picks", "features": {"class": classes}, "size": 12, "face_color": "class", "opacity": 0.5}
+    picks: dict[str, Any] = {
+        "name": f"{name} picks",
+        "features": {"class": classes},
+        "size": 12,
+        "face_color": "class",
+        "opacity": 0.5,
+    }
     return [(np.asarray(mrc.data), {"name": name}, "image"), (zyx_voxel, picks, "points")]
 
 

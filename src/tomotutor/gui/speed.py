@@ -1,4 +1,6 @@
-"""How quick the screen is: key to painted particle, the main thread's timer while training, cancel, and the first window."""
+"""How quick the screen is: key to painted particle, the main thread's timer while training, cancel, and the first
+window.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from qtpy.QtWidgets import QApplication
 from vispy.gloo import gl
 
 from tomotutor.gui.app import make_window
-from tomotutor.sample import create_sample_session
-from tomotutor.views import Phase
+from tomotutor.session.sample import create_sample_session
+from tomotutor.session.status import Phase
 
 
 def _spin(seconds: float) -> None:
@@ -84,12 +86,15 @@ def screen() -> dict[str, Any]:
         viewer.close()
     intervals = 1e3 * np.diff(ticks)
     return {
-        "key_to_painted_volume_median_ms": float(np.median(volume_ms)), "key_to_painted_surface_median_ms": float(np.median(surface_ms)),
+        "key_to_painted_volume_median_ms": float(np.median(volume_ms)),
+        "key_to_painted_surface_median_ms": float(np.median(surface_ms)),
         "key_to_painted_while_training_median_ms": float(np.median(training_ms)) if training_ms else None,
         "timer_10ms_while_training_p50_ms": float(np.percentile(intervals, 50)),
         "timer_10ms_while_training_p95_ms": float(np.percentile(intervals, 95)),
-        "timer_10ms_while_training_max_ms": float(intervals.max()), "cancel_ms": cancel_ms, "first_window_s": _first_window(),
-    }  # fmt: skip
+        "timer_10ms_while_training_max_ms": float(intervals.max()),
+        "cancel_ms": cancel_ms,
+        "first_window_s": _first_window(),
+    }
 
 
 _FIRST = """
@@ -114,7 +119,9 @@ def _first_window() -> float:
     with tempfile.TemporaryDirectory() as name:
         create_sample_session(Path(name) / "session")
         start = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-c", _FIRST, str(Path(name) / "session")], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _FIRST, str(Path(name) / "session")], stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         process.stdout.readline()
         seconds = time.perf_counter() - start

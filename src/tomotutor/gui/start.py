@@ -11,14 +11,23 @@ from typing import Any
 from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label, LineEdit, SpinBox
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
+from tomotutor.data.sources import Source
 from tomotutor.gui.bridge import Task
-from tomotutor.recipe import PRESETS
-from tomotutor.sample import create_sample_session
 from tomotutor.session import look_around
-from tomotutor.session_file import Created, create_session
-from tomotutor.sources import Source
+from tomotutor.session.sample import create_sample_session
+from tomotutor.session.session_file import PRESETS, Created, create_session
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +58,9 @@ class NewSessionDialog(QDialog):
         self.path = FileEdit(label="file or folder", mode=FileDialogMode.EXISTING_FILE)
         self.tomograms = FileEdit(label="tomograms.star", mode=FileDialogMode.EXISTING_FILE, nullable=True)
         self.tomogram_dir = FileEdit(label="folder of tomograms", mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True)
-        self.pixel_size = FloatSpinBox(label="coordinate pixel, Å (0: from the list)", value=0, min=0, max=1000, step=0.1)
+        self.pixel_size = FloatSpinBox(
+            label="coordinate pixel, Å (0: from the list)", value=0, min=0, max=1000, step=0.1
+        )
         self.box = SpinBox(label="box, voxels", value=32, min=8, max=256)
         self.voxel_size = FloatSpinBox(label="voxel size, Å (0: from the file)", value=0, min=0, max=1000, step=0.1)
         self.protein = ComboBox(label="protein is", choices=["as usual for this input", "dark", "bright"])
@@ -93,7 +104,9 @@ class NewSessionDialog(QDialog):
         return TASKS[self.task.value] if KINDS[self.kind.value] in ("array", "images") else ""
 
     def _settle_start(self) -> None:
-        """Leave the choice of a start where there is one: pretrained are networks for volumes with a class for each, and no paper's."""
+        """Leave the choice of a start where there is one: pretrained are networks for volumes with a class for each,
+        and no paper's.
+        """
         free = KINDS[self.kind.value] != "images" and self._task != "segmentation" and self.recipe.value != "paper"
         if free and self.start.enabled:
             self._start_wanted = self.start.value
@@ -111,13 +124,25 @@ class NewSessionDialog(QDialog):
         start = STARTS[self.start.value]
         folder = str(self.tomogram_dir.value or "") if kind == "particles" else ""
         source = Source(
-            kind, str(path), tomograms, str(path.parent), folder if folder not in ("", ".") else "", self.box.value, self.voxel_size.value,
-            protein, coordinate_pixel_size=self.pixel_size.value,
-        )  # fmt: skip
+            kind,
+            str(path),
+            tomograms,
+            str(path.parent),
+            folder if folder not in ("", ".") else "",
+            self.box.value,
+            self.voxel_size.value,
+            protein,
+            coordinate_pixel_size=self.pixel_size.value,
+        )
         return {
-            "folder": Path(str(self.folder.value)), "source": source, "classes": self.classes.value.split(","), "junk": self.junk.value,
-            "recipe": self.recipe.value, "task": self._task, "start": str(self.weights.value) if start is None else start,
-        }  # fmt: skip
+            "folder": Path(str(self.folder.value)),
+            "source": source,
+            "classes": self.classes.value.split(","),
+            "junk": self.junk.value,
+            "recipe": self.recipe.value,
+            "task": self._task,
+            "start": str(self.weights.value) if start is None else start,
+        }
 
 
 class StartPage(QWidget):
@@ -130,7 +155,8 @@ class StartPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setAlignment(Qt.AlignmentFlag.AlignTop)
         text = QLabel(
-            "<h3>TomoTutor</h3>Label only the particles that matter: two networks learn from your labels and ask where they disagree. "
+            "<h3>TomoTutor</h3>Label only the particles that matter: two networks learn from your labels and ask where "
+            "they disagree. "
             "Every answer is on disk at once; there is nothing to save."
         )
         text.setWordWrap(True)
@@ -215,7 +241,9 @@ class StartPage(QWidget):
 def _make(
     folder: Path, function: Callable[[Callable[[int, int], None]], Created], report: Callable[[str, int, int], None]
 ) -> tuple[Created, str]:
-    """Make a session and look around in it; return what was made, and what went wrong with the look, which it can do without."""
+    """Make a session and look around in it; return what was made, and what went wrong with the look, which it can do
+    without.
+    """
     report("reading every item once …", 0, 0)
     made = function(lambda done, total: report("reading every item once …", done, total))
     looking = "looking at every item …"

@@ -1,7 +1,7 @@
 """Simulated subtomograms, tomograms and sample data, with the truth beside them.
 
-Structures, maps or idealised complexes become densities, densities in random poses become volumes, and volumes are imaged with a
-missing wedge, a CTF and noise. docs/simulator.md has the formulas.
+Structures, maps or idealised complexes become densities, densities in random poses become volumes, and volumes are
+imaged with a missing wedge, a CTF and noise. docs/simulator.md has the formulas.
 """
 
 from tomotutor.simulate.complexes import COMPLEXES
@@ -12,6 +12,15 @@ from tomotutor.simulate.subtomograms import SubtomogramSettings, simulate_subtom
 from tomotutor.simulate.tomograms import TomogramSettings, simulate_tomograms
 
 __all__ = [
-    "COMPLEXES", "Density", "Imaging", "Structure", "SubtomogramSettings", "TomogramSettings", "find_structures", "make_density",
-    "make_sample_data", "simulate_subtomograms", "simulate_tomograms",
-]  # fmt: skip
+    "COMPLEXES",
+    "Density",
+    "Imaging",
+    "Structure",
+    "SubtomogramSettings",
+    "TomogramSettings",
+    "find_structures",
+    "make_density",
+    "make_sample_data",
+    "simulate_subtomograms",
+    "simulate_tomograms",
+]

@@ -1,4 +1,6 @@
-"""What lies in a tomogram beside the complexes: membranes, gold beads, debris. Amplitudes are relative to the inside of a complex, 1."""
+"""What lies in a tomogram beside the complexes: membranes, gold beads, debris. Amplitudes are relative to the inside of
+a complex, 1.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,13 @@ _BILAYER_AMPLITUDE = 0.8
 def distance(
     shape: tuple[int, int, int], centre_zyx: np.ndarray, voxel_size_angst: float, radii_ratio: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return each voxel's distance (Å) from a point (voxels); `radii_ratio` (z, y, x) stretches it into an ellipsoid's."""
+    """Return each voxel's distance (Å) from a point (voxels); `radii_ratio` (z, y, x) stretches it into
+    an ellipsoid's.
+    """
     ratio = np.ones(3) if radii_ratio is None else radii_ratio
-    z, y, x = (((np.arange(n) - c) * voxel_size_angst / r) ** 2 for n, c, r in zip(shape, centre_zyx, ratio, strict=True))
+    z, y, x = (
+        ((np.arange(n) - c) * voxel_size_angst / r) ** 2 for n, c, r in zip(shape, centre_zyx, ratio, strict=True)
+    )
     return np.sqrt(z[:, None, None] + y[:, None] + x)
 
 
@@ -29,11 +35,17 @@ def bilayer(distance_angst: np.ndarray) -> np.ndarray:
 
 def gold(distance_angst: np.ndarray, voxel_size_angst: float) -> np.ndarray:
     """Return a gold bead by the distance from its centre, its edge as wide as a voxel."""
-    return (GOLD_AMPLITUDE * np.clip((GOLD_RADIUS_ANGST - distance_angst) / voxel_size_angst + 0.5, 0, 1)).astype(np.float32)
+    return (GOLD_AMPLITUDE * np.clip((GOLD_RADIUS_ANGST - distance_angst) / voxel_size_angst + 0.5, 0, 1)).astype(
+        np.float32
+    )
 
 
-def debris(shape: tuple[int, int, int], centre_zyx: np.ndarray, voxel_size_angst: float, rng: np.random.Generator) -> np.ndarray:
-    """Return one to three small blobs about a point: loose domains, and complexes too small to be any of the classes."""
+def debris(
+    shape: tuple[int, int, int], centre_zyx: np.ndarray, voxel_size_angst: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return one to three small blobs about a point: loose domains, and complexes too small to be any of
+    the classes.
+    """
     body = np.zeros(shape, np.float32)
     for _ in range(rng.integers(1, 4)):
         radius = rng.uniform(15, 32)
@@ -43,7 +55,9 @@ def debris(shape: tuple[int, int, int], centre_zyx: np.ndarray, voxel_size_angst
 
 
 def false_pick(kind: str, box: int, voxel_size_angst: float, rng: np.random.Generator) -> np.ndarray:
-    """Return what lies under a false pick, (box, box, box): "empty", "debris", "membrane" or "gold", near voxel box // 2."""
+    """Return what lies under a false pick, (box, box, box): "empty", "debris", "membrane" or "gold", near voxel box //
+    2.
+    """
     shape = (box, box, box)
     near = box // 2 + rng.normal(0, 20, 3) / voxel_size_angst
     if kind == "debris":

@@ -1,7 +1,8 @@
-"""Idealised complexes of our own: Gaussian beads with the sizes and symmetries of well-known ones, and no structure from elsewhere.
+"""Idealised complexes of our own: Gaussian beads with the sizes and symmetries of well-known ones, and no structure
+from elsewhere.
 
-They are what sample_data is made of. Subunits are ellipsoids filled with beads at random, once and for all, so that surfaces are
-uneven as those of real proteins; symmetry copies them exactly.
+They are what sample_data is made of. Subunits are ellipsoids filled with beads at random, once and for all, so that
+surfaces are uneven as those of real proteins; symmetry copies them exactly.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def _copies(subunit: np.ndarray, group: str) -> np.ndarray:
 def ribosome() -> np.ndarray:
     """Two subunits with a cleft between them: 260 Å across, no symmetry.
 
-    The large one is a half ball with central protuberance and two stalks, the small one long and bent, with head, beak and foot.
+    The large one is a half ball with central protuberance and two stalks, the small one long and bent, with head, beak
+    and foot.
     """
     large = [
         _ellipsoid((-38, 0, -5), (62, 92, 84), 1),
@@ -63,7 +65,9 @@ def ribosome() -> np.ndarray:
 
 
 def proteasome() -> np.ndarray:
-    """A barrel of four sevenfold rings, 115 Å wide and 150 Å long, with a narrow gate at both ends and three chambers (D7)."""
+    """A barrel of four sevenfold rings, 115 Å wide and 150 Å long, with a narrow gate at both ends and three chambers
+    (D7).
+    """
     beta = _ellipsoid((41, 0, 19), (15, 19, 18), 11, (0, 10, 0))
     alpha = np.concatenate(
         (
@@ -104,14 +108,37 @@ def _bead_factor(k2: np.ndarray) -> np.ndarray:
 
 
 MADE_UP = "made-up-"  # made-up-7 is the seventh of as many complexes as one likes
-_GROUPS = ("C1", "C1", "C1", "C2", "C2", "C3", "C3", "C4", "C5", "C6", "C7", "C8", "D2", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
+_GROUPS = (
+    "C1",
+    "C1",
+    "C1",
+    "C2",
+    "C2",
+    "C3",
+    "C3",
+    "C4",
+    "C5",
+    "C6",
+    "C7",
+    "C8",
+    "D2",
+    "D2",
+    "D3",
+    "D4",
+    "D5",
+    "D6",
+    "D7",
+    "T",
+    "O",
+    "I",
+)
 
 
 def made_up(number: int) -> np.ndarray:
     """Make up a complex: one to four ellipsoids, copied by a point group that is drawn too.
 
-    Its ellipsoids reach no farther than 45 to 165 Å from the centre, a limit drawn on a logarithmic scale, and seldom so far: nine in
-    ten are 75 to 285 Å across, none more than 330.
+    Its ellipsoids reach no farther than 45 to 165 Å from the centre, a limit drawn on a logarithmic scale, and seldom
+    so far: nine in ten are 75 to 285 Å across, none more than 330.
     """
     rng = np.random.default_rng([0x3AD3, number])
     group = str(rng.choice(_GROUPS))
@@ -123,7 +150,9 @@ def made_up(number: int) -> np.ndarray:
         parts.append((centre, radii, int(1000 * number + part), tuple(rng.uniform(0, 180, 3))))
     reach = max(float(np.linalg.norm(centre) + radii.max()) for centre, radii, _, _ in parts)
     scale = float(np.exp(rng.uniform(np.log(45), np.log(165)))) / reach
-    subunit = [_ellipsoid(tuple(scale * centre), tuple(scale * radii), seed, turn) for centre, radii, seed, turn in parts]
+    subunit = [
+        _ellipsoid(tuple(scale * centre), tuple(scale * radii), seed, turn) for centre, radii, seed, turn in parts
+    ]
     return _copies(np.concatenate(subunit), group)
 
 

@@ -62,7 +62,9 @@ class Scene:
         return rng.integers(self.margin, np.array(self.shape) - self.margin)
 
     def add(self, body_DHW: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-        """Add a cube centred on its voxel edge // 2 to `target` where it overlaps nothing; return where, None if no place is found."""
+        """Add a cube centred on its voxel edge // 2 to `target` where it overlaps nothing; return where, None if no
+        place is found.
+        """
         edge = body_DHW.shape[0]
         # one voxel of ice around everything
         solid = binary_dilation(body_DHW > _SOLID * body_DHW.max())
@@ -80,7 +82,9 @@ class Scene:
 
 
 def add_vesicles(scene: Scene, count: int, rng: np.random.Generator) -> None:
-    """Add closed membranes: ellipsoids of up to a third of the volume's depth or 600 Å in radius, that may leave the volume."""
+    """Add closed membranes: ellipsoids of up to a third of the volume's depth or 600 Å in radius, that may leave the
+    volume.
+    """
     largest = min(0.35 * min(scene.shape) * scene.voxel_size_angst, 600.0)
     for _ in range(count):
         radius = rng.uniform(0.55, 1) * largest
@@ -115,7 +119,9 @@ def add_gold(scene: Scene, count: int, rng: np.random.Generator) -> None:
 
 
 def add_complex(scene: Scene, fine_DHW: Tensor, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
-    """Add a complex in a random pose; return its exact centre (z, y, x; voxels) and rotation, None where it finds no room."""
+    """Add a complex in a random pose; return its exact centre (z, y, x; voxels) and rotation, None where it finds no
+    room.
+    """
     matrix, part_xyz = random_matrix(rng), rng.uniform(-0.5, 0.5, 3)
     body = place(fine_DHW[None], matrix[None], part_xyz[None], fine_DHW.shape[0] // 2)[0].cpu().numpy()
     voxel = scene.add(body, scene.complexes, rng)
@@ -123,7 +129,9 @@ def add_complex(scene: Scene, fine_DHW: Tensor, rng: np.random.Generator) -> tup
 
 
 def add_false_pick(scene: Scene, kind: str, rng: np.random.Generator) -> np.ndarray | None:
-    """Return the centre of a false pick on ice ("empty"), new debris, a membrane or a gold bead; None where there is no place for it."""
+    """Return the centre of a false pick on ice ("empty"), new debris, a membrane or a gold bead; None where there is no
+    place for it.
+    """
     if kind == "debris":
         body = debris((16, 16, 16), np.full(3, 8.0), scene.voxel_size_angst, rng)
         voxel = scene.add(body, scene.others, rng)
@@ -140,7 +148,12 @@ def add_false_pick(scene: Scene, kind: str, rng: np.random.Generator) -> np.ndar
 
 
 def fill(
-    scene: Scene, fine_KDHW: Tensor, diameter_K: list[float], counts: list[int], false_counts: dict[str, int], rng: np.random.Generator
+    scene: Scene,
+    fine_KDHW: Tensor,
+    diameter_K: list[float],
+    counts: list[int],
+    false_counts: dict[str, int],
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Place complexes, largest first, then false picks, on ice where there is none of their kind of place.
 
@@ -170,8 +183,10 @@ def fill(
             classes.append(-1)
     shuffled = rng.permutation(len(centres))
     return (
-        np.array(centres).reshape(-1, 3)[shuffled], np.array(classes, int)[shuffled], np.array(matrices).reshape(-1, 3, 3)[shuffled]
-    )  # fmt: skip
+        np.array(centres).reshape(-1, 3)[shuffled],
+        np.array(classes, int)[shuffled],
+        np.array(matrices).reshape(-1, 3, 3)[shuffled],
+    )
 
 
 @torch.inference_mode()

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.formats.mrc import open_mrc
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.volumes.mrc import open_mrc
 from tomotutor.simulate.complexes import COMPLEXES, complex_points
 from tomotutor.simulate.fourier import low_pass, resample, squared_frequency
 from tomotutor.simulate.points import Points, density_of_points
@@ -67,8 +67,8 @@ class Density:
     name : str
         Class name.
     fine_DHW : ndarray
-        (2 box, 2 box, 2 box) float32 [z, y, x] at half the voxel size, mean 1 over what is above half its maximum, centre of mass on
-        voxel `box`.
+        (2 box, 2 box, 2 box) float32 [z, y, x] at half the voxel size, mean 1 over what is above half its maximum,
+        centre of mass on voxel `box`.
     diameter_angst : float
         Twice the distance from the centre of mass to the farthest point.
     """
@@ -94,7 +94,8 @@ def _from_list(path: Path) -> list[Structure]:
         reader = csv.DictReader(handle)
         if not {"name", "file"} <= set(reader.fieldnames or ()):
             raise TomoTutorError(
-                f"{path}: found the columns {', '.join(reader.fieldnames or ()) or 'none'}; expected name,file[,assembly][,voxel_size]"
+                f"{path}: found the columns {', '.join(reader.fieldnames or ()) or 'none'}; expected "
+                "name,file[,assembly][,voxel_size]"
             )
         for line, row in enumerate(reader, start=2):
             name, file = (row["name"] or "").strip(), (row["file"] or "").strip()
@@ -114,8 +115,8 @@ def find_structures(names: Sequence[str], assembly: str = "") -> list[Structure]
     Parameters
     ----------
     names : sequence of str
-        Folders (every structure and map in them), structures, maps, lists (CSV: name,file[,assembly][,voxel_size]), or names of
-        `COMPLEXES`; none for all of these. A class is called as its file, up to the first dot.
+        Folders (every structure and map in them), structures, maps, lists (CSV: name,file[,assembly][,voxel_size]), or
+        names of `COMPLEXES`; none for all of these. A class is called as its file, up to the first dot.
     assembly : str
         Of structures that no list gives one for.
 
@@ -130,27 +131,37 @@ def find_structures(names: Sequence[str], assembly: str = "") -> list[Structure]
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if _suffix(p) in STRUCTURE_SUFFIXES + MAP_SUFFIXES)
             if not files:
-                raise TomoTutorError(f"{path}: found no structure or map; expected {', '.join(STRUCTURE_SUFFIXES + MAP_SUFFIXES)} (or .gz)")
+                raise TomoTutorError(
+                    f"{path}: found no structure or map; expected {', '.join(STRUCTURE_SUFFIXES + MAP_SUFFIXES)} (or "
+                    ".gz)"
+                )
             found += [Structure(p.name.split(".")[0], p, assembly) for p in files]
         elif path.is_file() and _suffix(path) == ".csv":
-            found += [s if s.assembly else Structure(s.name, s.path, assembly, s.voxel_size_angst) for s in _from_list(path)]
+            found += [
+                s if s.assembly else Structure(s.name, s.path, assembly, s.voxel_size_angst) for s in _from_list(path)
+            ]
         elif path.is_file():
             found.append(Structure(path.name.split(".")[0], path, assembly))
         elif name in COMPLEXES:
             found.append(Structure(name))
         else:
-            raise TomoTutorError(f"{name}: no such file or folder, and none of the idealised complexes {', '.join(COMPLEXES)}")
+            raise TomoTutorError(
+                f"{name}: no such file or folder, and none of the idealised complexes {', '.join(COMPLEXES)}"
+            )
     seen: set[str] = set()
     for structure in found:
         if structure.name in seen or structure.name == "junk":
             raise TomoTutorError(
-                f"{structure.path}: a second class would be called {structure.name!r}; rename the file, or name the classes in a CSV list"
+                f"{structure.path}: a second class would be called {structure.name!r}; rename the file, or name the "
+                "classes in a CSV list"
             )
         seen.add(structure.name)
     return found
 
 
-def _check_fit(structure: Structure, radius_N: np.ndarray, mass_N: np.ndarray, box: int, voxel_size_angst: float) -> float:
+def _check_fit(
+    structure: Structure, radius_N: np.ndarray, mass_N: np.ndarray, box: int, voxel_size_angst: float
+) -> float:
     """Return the diameter; refuse a complex of which too much lies outside the ball in its box."""
     diameter = 2 * float(radius_N.max())
     outside = float(mass_N[radius_N > box * voxel_size_angst / 2].sum() / mass_N.sum())
@@ -162,7 +173,12 @@ def _check_fit(structure: Structure, radius_N: np.ndarray, mass_N: np.ndarray, b
             f"({100 * outside:.0f} % of it would lie outside); take a box of {needed}, or larger voxels"
         )
     if outside > 0.001:
-        log.warning("%s: %.1f %% of it lies more than half a box from its centre (diameter %.0f Å)", where, 100 * outside, diameter)
+        log.warning(
+            "%s: %.1f %% of it lies more than half a box from its centre (diameter %.0f Å)",
+            where,
+            100 * outside,
+            diameter,
+        )
     return diameter
 
 
@@ -171,7 +187,9 @@ def _scaled(fine: np.ndarray) -> np.ndarray:
     return fine / fine[fine > 0.5 * fine.max()].mean()
 
 
-def _from_points(structure: Structure, groups: list[Points], box: int, voxel_size_angst: float, resolution_angst: float) -> Density:
+def _from_points(
+    structure: Structure, groups: list[Points], box: int, voxel_size_angst: float, resolution_angst: float
+) -> Density:
     xyz_N3 = np.concatenate([g.xyz_angst_N3 for g in groups])
     mass_N = np.concatenate([g.mass_N for g in groups])
     centre = (xyz_N3 * mass_N[:, None]).sum(0) / mass_N.sum()
@@ -182,7 +200,9 @@ def _from_points(structure: Structure, groups: list[Points], box: int, voxel_siz
 
 
 def read_map(path: Path) -> tuple[np.ndarray, float]:
-    """Read a density map (.mrc, .map, .ccp4, or .gz); return (z, y, x) float32 and its voxel size, Å (0 where the header has none)."""
+    """Read a density map (.mrc, .map, .ccp4, or .gz); return (z, y, x) float32 and its voxel size, Å (0 where the
+    header has none).
+    """
     if path.suffix != ".gz":
         mrc = open_mrc(path)
         data, voxel = np.asarray(mrc.data), mrc.voxel_size_angst
@@ -192,7 +212,9 @@ def read_map(path: Path) -> tuple[np.ndarray, float]:
                 data, voxel = np.array(opened.data), float(opened.voxel_size.x)
         except (ValueError, OSError, EOFError, gzip.BadGzipFile) as problem:
             reason = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
-            raise TomoTutorError(f"{path}: not a readable map ({reason}); expected an MRC file, compressed by gzip") from None
+            raise TomoTutorError(
+                f"{path}: not a readable map ({reason}); expected an MRC file, compressed by gzip"
+            ) from None
     if data.ndim != 3 or not np.isfinite(data).all():
         found = "voxels that are NaN or infinite" if data.ndim == 3 else f"{data.ndim} dimensions"
         raise TomoTutorError(f"{path}: found {found}; expected one map of finite voxels")
@@ -204,13 +226,19 @@ def _from_map(structure: Structure, box: int, voxel_size_angst: float, resolutio
     data, stated = read_map(structure.path)
     own = structure.voxel_size_angst or stated
     if own <= 0:
-        raise TomoTutorError(f"{structure.path}: its header does not tell the voxel size; name it in a CSV list (name,file,voxel_size)")
+        raise TomoTutorError(
+            f"{structure.path}: its header does not tell the voxel size; name it in a CSV list (name,file,voxel_size)"
+        )
     faces = np.concatenate(
-        [data[i].ravel() for i in (0, -1)] + [data[:, i].ravel() for i in (0, -1)] + [data[:, :, i].ravel() for i in (0, -1)]
+        [data[i].ravel() for i in (0, -1)]
+        + [data[:, i].ravel() for i in (0, -1)]
+        + [data[:, :, i].ravel() for i in (0, -1)]
     )
     data = data - np.median(faces)
     if data.max() <= 0:
-        raise TomoTutorError(f"{structure.path}: found nothing brighter than its border; expected a map with bright density")
+        raise TomoTutorError(
+            f"{structure.path}: found nothing brighter than its border; expected a map with bright density"
+        )
     solid = np.where(data > 0.1 * data.max(), data, 0)
     zyx_N3 = np.argwhere(solid > 0)
     mass_N = solid[solid > 0]
@@ -221,7 +249,9 @@ def _from_map(structure: Structure, box: int, voxel_size_angst: float, resolutio
     cube = np.zeros((edge,) * 3, np.float32)
     cube[tuple(slice(s) for s in data.shape)] = data
     k2 = squared_frequency(cube.shape, own).numpy()
-    cube = np.fft.irfftn(np.fft.rfftn(cube) * low_pass(k2, resolution_angst, voxel_size_angst), s=cube.shape, axes=(0, 1, 2))
+    cube = np.fft.irfftn(
+        np.fft.rfftn(cube) * low_pass(k2, resolution_angst, voxel_size_angst), s=cube.shape, axes=(0, 1, 2)
+    )
     finer = int(np.ceil(own / (voxel_size_angst / 2) - 1e-3))
     if finer > 1:
         cube = resample(cube, edge * finer)
@@ -258,9 +288,13 @@ def make_density(structure: Structure, box: int, voxel_size_angst: float, resolu
     if suffix in MAP_SUFFIXES:
         return _from_map(structure, box, voxel_size_angst, resolution_angst)
     if suffix in STRUCTURE_SUFFIXES:
-        return _from_points(structure, read_atoms(structure.path, structure.assembly), box, voxel_size_angst, resolution_angst)
+        return _from_points(
+            structure, read_atoms(structure.path, structure.assembly), box, voxel_size_angst, resolution_angst
+        )
     kinds = ", ".join(STRUCTURE_SUFFIXES + MAP_SUFFIXES)
-    raise TomoTutorError(f"{structure.path}: files of the kind {suffix or 'without a suffix'} are not read; expected {kinds} (or .gz)")
+    raise TomoTutorError(
+        f"{structure.path}: files of the kind {suffix or 'without a suffix'} are not read; expected {kinds} (or .gz)"
+    )
 
 
 def stack_densities(densities: Sequence[Density], device: str = "cpu") -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""What an electron microscope passes, in Fourier space: frequencies, missing wedge, contrast transfer, low-pass, resampling."""
+"""What an electron microscope passes, in Fourier space: frequencies, missing wedge, contrast transfer, low-pass,
+resampling.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ VOLTAGE_KV, SPHERICAL_MM, AMPLITUDE = 300.0, 2.7, 0.07
 
 def frequencies(shape: tuple[int, ...], voxel_size_angst: float, device: str = "cpu") -> list[Tensor]:
     """Return spatial frequencies (1/Å) along each axis of `shape`, broadcastable, for rfftn."""
-    axes = [torch.fft.fftfreq(n, voxel_size_angst) for n in shape[:-1]] + [torch.fft.rfftfreq(shape[-1], voxel_size_angst)]
+    axes = [torch.fft.fftfreq(n, voxel_size_angst) for n in shape[:-1]] + [
+        torch.fft.rfftfreq(shape[-1], voxel_size_angst)
+    ]
     return [a.reshape([-1 if i == d else 1 for i in range(len(shape))]).to(device) for d, a in enumerate(axes)]
 
 
@@ -25,8 +29,8 @@ def squared_frequency(shape: tuple[int, ...], voxel_size_angst: float, device: s
 def wedge(shape: tuple[int, int, int], tilt_range_deg: tuple[float, float], device: str = "cpu") -> Tensor:
     """Return the mask of measured frequencies, for rfftn of (z, y, x): tilts about y, beam along z at tilt 0.
 
-    A tilt of θ is a right-handed turn of the sample about y; its projection measures the plane kz / kx = tan θ (central slice
-    theorem). Measured is what lies between the two ends; the other double wedge, around kz, is missing.
+    A tilt of θ is a right-handed turn of the sample about y; its projection measures the plane kz / kx = tan θ (central
+    slice theorem). Measured is what lies between the two ends; the other double wedge, around kz, is missing.
     """
     fz, _, fx = frequencies(shape, 1.0, device)
     low, high = (math.tan(math.radians(t)) for t in tilt_range_deg)
@@ -56,10 +60,11 @@ def ctf(shape: tuple[int, ...], voxel_size_angst: float, defocus_angst_N: Tensor
 
 
 def low_pass(k2: np.ndarray, resolution_angst: float, voxel_size_angst: float) -> np.ndarray:
-    """Return the weight of frequencies k² (1/Å²): exp(−k² d²), and a cosine edge to nothing at the voxel size's Nyquist.
+    """Return the weight of frequencies k² (1/Å²): exp(−k² d²), and a cosine edge to nothing at the voxel size's
+    Nyquist.
 
-    The Gaussian falls to 1/e at k = 1/d, which is how ChimeraX's molmap defines the resolution d; the edge, over the last tenth,
-    keeps what the voxels cannot hold from folding back.
+    The Gaussian falls to 1/e at k = 1/d, which is how ChimeraX's molmap defines the resolution d; the edge, over the
+    last tenth, keeps what the voxels cannot hold from folding back.
     """
     k = np.sqrt(k2) * 2 * voxel_size_angst  # 1 at Nyquist
     edge = 0.5 + 0.5 * np.cos(np.pi * np.clip((k - 0.9) / 0.1, 0, 1))

@@ -1,4 +1,5 @@
-"""From clean volumes to what a reconstruction shows of them: missing wedge and CTF at once in Fourier space, or a real tilt series.
+"""From clean volumes to what a reconstruction shows of them: missing wedge and CTF at once in Fourier space, or a real
+tilt series.
 
 Signal and noise are imaged apart, so that their ratio can be set exactly afterwards; both ways are linear.
 """
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate.fourier import ctf, wedge
 
 
@@ -36,7 +37,8 @@ class Imaging:
     ctf : bool
         Whether there is a CTF (it is not corrected for).
     projections : bool
-        Project at each tilt, add the noise there and reconstruct by weighted back-projection, instead of the Fourier wedge.
+        Project at each tilt, add the noise there and reconstruct by weighted back-projection, instead of the Fourier
+        wedge.
     """
 
     voxel_size_angst: float = 10.0
@@ -50,12 +52,18 @@ class Imaging:
     def __post_init__(self) -> None:
         low, high = self.tilt_range_deg
         if not -90 < low < high < 90:
-            raise TomoTutorError(f"tilt range {low:g},{high:g}: expected two tilts between −90 and 90 degrees, the smaller one first")
+            raise TomoTutorError(
+                f"tilt range {low:g},{high:g}: expected two tilts between −90 and 90 degrees, the smaller one first"
+            )
         if not 0 < self.tilt_step_deg <= high - low:
-            raise TomoTutorError(f"tilt step {self.tilt_step_deg:g}: expected above 0 and no more than the range of {high - low:g} degrees")
+            raise TomoTutorError(
+                f"tilt step {self.tilt_step_deg:g}: expected above 0 and no more than the range of {high - low:g} "
+                "degrees"
+            )
         if not 0 < self.defocus_um[0] <= self.defocus_um[1] < math.inf:
             raise TomoTutorError(
-                f"defocus {self.defocus_um[0]:g},{self.defocus_um[1]:g}: expected two numbers above 0 µm, the smaller one first"
+                f"defocus {self.defocus_um[0]:g},{self.defocus_um[1]:g}: expected two numbers above 0 µm, the smaller "
+                "one first"
             )
         if not 0 < self.snr < math.inf:
             raise TomoTutorError(f"SNR {self.snr:g}: expected a number above 0")
@@ -69,7 +77,9 @@ class Imaging:
         return low + self.tilt_step_deg * np.arange(int((high - low) / self.tilt_step_deg + 1e-6) + 1)
 
     def noise_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Return the shape of the white noise that a volume of `shape` is given: its own, or (tilt, y, x) in a tilt series."""
+        """Return the shape of the white noise that a volume of `shape` is given: its own, or (tilt, y, x) in a tilt
+        series.
+        """
         return (len(self.tilts_deg), *shape[1:]) if self.projections else shape
 
     def draw_defocus(self, rng: np.random.Generator) -> float:
@@ -114,7 +124,8 @@ class TiltSeries:
     Attributes
     ----------
     matrix, transposed : Tensor
-        Sparse (tilts · x, z · x): what each voxel of a slice across y adds to each pixel of a line, linearly interpolated.
+        Sparse (tilts · x, z · x): what each voxel of a slice across y adds to each pixel of a line, linearly
+        interpolated.
     shape : tuple of int
         (z, y, x) of the volumes.
     """
@@ -130,7 +141,9 @@ class TiltSeries:
         return (self.matrix @ columns).reshape(-1, width, len(volume_NDHW), height).permute(2, 0, 3, 1)
 
     def reconstruct(self, images_NTHW: Tensor, transfer_N1HW: Tensor | None) -> Tensor:
-        """Filter images by |kx| and, where given, a CTF (on the grid of rfftn), and project them back, to (N, z, y, x)."""
+        """Filter images by |kx| and, where given, a CTF (on the grid of rfftn), and project them back,
+        to (N, z, y, x).
+        """
         depth, height, width = self.shape
         weight = torch.fft.rfftfreq(width, device=images_NTHW.device)
         spectrum = torch.fft.rfftn(images_NTHW, dim=(2, 3)) * weight

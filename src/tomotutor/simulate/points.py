@@ -47,11 +47,14 @@ def spread(xyz_N3: np.ndarray, weight_N: np.ndarray, size: int) -> np.ndarray:
     return grid.reshape(size, size, size)
 
 
-def density_of_points(groups: list[Points], size: int, voxel_size_angst: float, resolution_angst: float, band_angst: float) -> np.ndarray:
+def density_of_points(
+    groups: list[Points], size: int, voxel_size_angst: float, resolution_angst: float, band_angst: float
+) -> np.ndarray:
     """Return the density (size, size, size) [z, y, x] of points given from the centre, voxel size // 2.
 
-    Σ over groups of F⁻¹[ F[points] · f(k²) · low_pass(k²) ]: points are shared among the voxels of a finer grid, what that sharing does
-    to the amplitudes (sinc² along each axis) is divided out, and the finer grid is cropped in Fourier space.
+    Σ over groups of F⁻¹[ F[points] · f(k²) · low_pass(k²) ]: points are shared among the voxels of a finer grid, what
+    that sharing does to the amplitudes (sinc² along each axis) is divided out, and the finer grid is cropped in Fourier
+    space.
 
     Parameters
     ----------
@@ -67,7 +70,9 @@ def density_of_points(groups: list[Points], size: int, voxel_size_angst: float, 
     finer = max(1, int(np.ceil(voxel_size_angst / 3.5)))
     edge = size * finer
     axis = np.fft.fftfreq(edge, voxel_size_angst / finer)
-    kept = np.concatenate((np.arange(size // 2), np.arange(edge - size // 2, edge)))  # the frequencies of the coarse grid
+    kept = np.concatenate(
+        (np.arange(size // 2), np.arange(edge - size // 2, edge))
+    )  # the frequencies of the coarse grid
     kz, ky, kx = np.meshgrid(axis[kept], axis[kept], axis[kept[: size // 2 + 1]], indexing="ij")
     kx = np.abs(kx)
     k2 = kz**2 + ky**2 + kx**2

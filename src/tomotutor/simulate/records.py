@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 
 import tomotutor
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate.fourier import AMPLITUDE, SPHERICAL_MM, VOLTAGE_KV
 from tomotutor.simulate.imaging import Imaging
 
@@ -27,16 +27,28 @@ def star_text(blocks: dict[str, tuple[list[str], list[str]]]) -> str:
     """Return a STAR file of loops: block name → (columns without their rln, rows)."""
     lines = ["# version 50001", ""]
     for name, (columns, rows) in blocks.items():
-        lines += [f"data_{name}", "", "loop_", *(f"_rln{column} #{i}" for i, column in enumerate(columns, 1)), *rows, ""]
+        lines += [
+            f"data_{name}",
+            "",
+            "loop_",
+            *(f"_rln{column} #{i}" for i, column in enumerate(columns, 1)),
+            *rows,
+            "",
+        ]
     return "\n".join(lines)
 
 
 def optics_block(imaging: Imaging, **more: int) -> tuple[list[str], list[str]]:
     """Return columns and row of data_optics."""
     values = {
-        "OpticsGroup": 1, "OpticsGroupName": "simulated", "Voltage": VOLTAGE_KV, "SphericalAberration": SPHERICAL_MM,
-        "AmplitudeContrast": AMPLITUDE, "ImagePixelSize": imaging.voxel_size_angst, **more,
-    }  # fmt: skip
+        "OpticsGroup": 1,
+        "OpticsGroupName": "simulated",
+        "Voltage": VOLTAGE_KV,
+        "SphericalAberration": SPHERICAL_MM,
+        "AmplitudeContrast": AMPLITUDE,
+        "ImagePixelSize": imaging.voxel_size_angst,
+        **more,
+    }
     return list(values), [" ".join(str(v) for v in values.values())]
 
 
@@ -46,7 +58,9 @@ def write_truth(path: Path, columns: Sequence[str], rows: Sequence[Sequence[obje
         csv.writer(handle, lineterminator="\n").writerows([columns, *rows])
 
 
-def write_record(path: Path, settings: dict[str, Any], structures: list[dict[str, str]], diameters_angst: list[float]) -> None:
+def write_record(
+    path: Path, settings: dict[str, Any], structures: list[dict[str, str]], diameters_angst: list[float]
+) -> None:
     """Write every setting, what the classes were made of, and the versions that made them, as TOML.
 
     Parameters
@@ -60,7 +74,13 @@ def write_record(path: Path, settings: dict[str, Any], structures: list[dict[str
     diameters_angst : list of float
         Of the classes.
     """
-    tables = {k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) and not isinstance(v, type) else v for k, v in settings.items()}
-    versions = {"tomotutor": tomotutor.__version__, **{name: version(name) for name in ("torch", "numpy", "scipy", "gemmi")}}
+    tables = {
+        k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) and not isinstance(v, type) else v
+        for k, v in settings.items()
+    }
+    versions = {
+        "tomotutor": tomotutor.__version__,
+        **{name: version(name) for name in ("torch", "numpy", "scipy", "gemmi")},
+    }
     classes = [{**s, "diameter_angst": round(d, 1)} for s, d in zip(structures, diameters_angst, strict=True)]
     path.write_text(tomli_w.dumps({**tables, "versions": versions, "classes": classes}))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tomotutor.files import new_folder
+from tomotutor.base.files import new_folder
 from tomotutor.simulate.complexes import COMPLEXES
 from tomotutor.simulate.densities import find_structures, make_density, stack_densities
 from tomotutor.simulate.fourier import ctf
@@ -23,10 +23,10 @@ SAMPLE_TOMOGRAMS = TomogramSettings(
 SAMPLE_IMAGING = Imaging(snr=0.07, defocus_um=(3.0, 5.0))
 _README = """# Sample data
 
-Simulated by `tomotutor simulate sample` (`make sample-data` makes it again, byte for byte on one machine): every setting and
-version is in simulate.toml, and what is simulated in docs/simulator.md. The complexes are idealised ones of TomoTutor's own,
-Gaussian beads with the size and symmetry of a ribosome, a 20S proteasome, a chaperonin and a ferritin; no structure from
-elsewhere is in them. Same licence as TomoTutor.
+Simulated by `tomotutor simulate sample` (`make sample-data` makes it again, byte for byte on one machine): every
+setting and version is in simulate.toml, and what is simulated in docs/simulator.md. The complexes are idealised ones of
+TomoTutor's own, Gaussian beads with the size and symmetry of a ribosome, a 20S proteasome, a chaperonin and a ferritin;
+no structure from elsewhere is in them. Same licence as TomoTutor.
 
 - `tomograms/`, `particles.star`, `tomograms.star`: two tomograms with their picks, protein dark
 - `truth.csv`: class of each pick; junk is empty ice, debris, membrane and gold
@@ -35,7 +35,9 @@ elsewhere is in them. Same licence as TomoTutor.
 
 
 def write_images(path: Path, per_class: int, *, snr: float = 0.3, seed: int = 0) -> None:
-    """Write noisy 32² projections of the complexes with a CTF as an .npz of uint8 images x, labels y and class names."""
+    """Write noisy 32² projections of the complexes with a CTF as an .npz of uint8 images x, labels y and
+    class names.
+    """
     rng = np.random.default_rng(seed)
     fine_KDHW = stack_densities([make_density(s, 32, 10.0) for s in find_structures([])])
     label_N = rng.permutation(np.repeat(np.arange(len(COMPLEXES)), per_class))

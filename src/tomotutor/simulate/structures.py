@@ -9,10 +9,11 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate.points import Points
 
-# Volume of solvent that an atom displaces, Å³ (Fraser, MacRae and Suzuki 1978); others: a ball of the van der Waals radius
+# Volume of solvent that an atom displaces, Å³ (Fraser, MacRae and Suzuki 1978); others: a ball of the van der Waals
+# radius
 _VOLUME_ANGST3 = {"C": 16.44, "N": 2.49, "O": 9.13, "S": 19.86, "P": 5.73}
 # Vitreous ice of 0.93 g/cm³ holds 0.0311 molecules per Å³; each scatters as one oxygen and two hydrogens do at k = 0
 _ICE_ANGST = 0.0311 * (sum(gemmi.Element("O").c4322.a) + 2 * sum(gemmi.Element("H").c4322.a))
@@ -21,8 +22,8 @@ _ICE_ANGST = 0.0311 * (sum(gemmi.Element("O").c4322.a) + 2 * sum(gemmi.Element("
 def contrast_factor(element: str) -> Callable[[np.ndarray], np.ndarray]:
     """Return the electron scattering factor of an element in ice, Å, as a function of k² (1/Å²).
 
-    f(k) = Σ a_i exp(−b_i k²/4) − ρ V exp(−π V^(2/3) k²): the five Gaussians of the International Tables C, table 4.3.2.2 (gemmi's
-    c4322), less the ice that the atom displaces (Fraser, MacRae and Suzuki 1978).
+    f(k) = Σ a_i exp(−b_i k²/4) − ρ V exp(−π V^(2/3) k²): the five Gaussians of the International Tables C, table
+    4.3.2.2 (gemmi's c4322), less the ice that the atom displaces (Fraser, MacRae and Suzuki 1978).
     """
     atom = gemmi.Element(element)
     if atom.atomic_number == 0:
@@ -41,15 +42,16 @@ def contrast_factor(element: str) -> Callable[[np.ndarray], np.ndarray]:
 def read_atoms(path: Path, assembly: str = "") -> list[Points]:
     """Read the atoms of a structure, by element, in the file's own coordinates.
 
-    Waters are left out, and hydrogens, whose contrast against ice is almost nothing (0.53 Å against 0.49 Å displaced). Of
-    alternative conformations the first is taken, of models the first.
+    Waters are left out, and hydrogens, whose contrast against ice is almost nothing (0.53 Å against 0.49 Å displaced).
+    Of alternative conformations the first is taken, of models the first.
 
     Parameters
     ----------
     path : Path
         .pdb, .ent, .cif or .mmcif, also with .gz.
     assembly : str
-        Name of a biological assembly, "asu" for the coordinates as they are, or "" for assembly 1 where the file has it, else "asu".
+        Name of a biological assembly, "asu" for the coordinates as they are, or "" for assembly 1 where the file has
+        it, else "asu".
 
     Raises
     ------
@@ -74,9 +76,13 @@ def read_atoms(path: Path, assembly: str = "") -> list[Points]:
     wanted = assembly or ("1" if "1" in names else "asu")
     if wanted != "asu":
         if wanted not in names:
-            raise TomoTutorError(f"{path}: it has no assembly {wanted!r}; expected asu{''.join(f' or {n}' for n in names)}")
+            raise TomoTutorError(
+                f"{path}: it has no assembly {wanted!r}; expected asu{''.join(f' or {n}' for n in names)}"
+            )
         try:
-            model = gemmi.make_assembly(structure.assemblies[names.index(wanted)], model, gemmi.HowToNameCopiedChain.Dup)
+            model = gemmi.make_assembly(
+                structure.assemblies[names.index(wanted)], model, gemmi.HowToNameCopiedChain.Dup
+            )
         except RuntimeError as problem:  # the file names chains that it does not hold
             raise TomoTutorError(
                 f"{path}: its assembly {wanted} cannot be made ({problem}); take the coordinates as they are, asu"

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.files import new_folder
-from tomotutor.formats.mrc_writer import write_mrc
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.files import new_folder
+from tomotutor.formats.volumes.mrc_writer import write_mrc
 from tomotutor.simulate.clutter import false_pick
 from tomotutor.simulate.densities import Structure, make_density, stack_densities
 from tomotutor.simulate.imaging import Imaging
@@ -68,7 +68,9 @@ class SubtomogramSettings:
         if (self.membrane or self.gold) and not self.false_picks:
             raise TomoTutorError("membrane and gold are what false picks lie on; give their share with --false-picks")
         if not 0 <= self.max_shift_voxel <= self.box / 4:
-            raise TomoTutorError(f"shift {self.max_shift_voxel:g}: expected 0 to {self.box / 4:g} voxels, a quarter of the box")
+            raise TomoTutorError(
+                f"shift {self.max_shift_voxel:g}: expected 0 to {self.box / 4:g} voxels, a quarter of the box"
+            )
         if self.mode not in (2, 12):
             raise TomoTutorError(f"MRC mode {self.mode}: expected 12 (float16) or 2 (float32)")
 
@@ -99,7 +101,9 @@ def false_kinds(membrane: bool, gold: bool) -> list[str]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some finished items: `x_NDHW` normalised, protein bright; `matrix_N33` and `xyz_voxel_N3` are the poses, `defocus_angst_N` Å."""
+    """Some finished items: `x_NDHW` normalised, protein bright; `matrix_N33` and `xyz_voxel_N3` are the poses,
+    `defocus_angst_N` Å.
+    """
 
     x_NDHW: np.ndarray
     matrix_N33: np.ndarray
@@ -109,7 +113,12 @@ class Batch:
 
 @torch.inference_mode()
 def make_subtomograms(
-    fine_KDHW: Tensor, class_N: np.ndarray, items_N: np.ndarray, settings: SubtomogramSettings, imaging: Imaging, power: float = 1.0
+    fine_KDHW: Tensor,
+    class_N: np.ndarray,
+    items_N: np.ndarray,
+    settings: SubtomogramSettings,
+    imaging: Imaging,
+    power: float = 1.0,
 ) -> Batch:
     """Make items of given classes.
 
@@ -128,7 +137,8 @@ def make_subtomograms(
 
     Notes
     -----
-    Volumes are imaged with half a box of ice around them, so that what CTF and wedge spread does not come back at the other side.
+    ----- Volumes are imaged with half a box of ice around them, so that what CTF and wedge spread does not come back at
+    the other side.
     """
     box = settings.box
     edge = box + 2 * (box // 4)
@@ -149,7 +159,9 @@ def make_subtomograms(
     rows = np.flatnonzero(class_N >= 0)
     if len(rows):
         chosen = fine_KDHW[torch.from_numpy(class_N[rows]).to(device)]
-        clean[torch.from_numpy(rows).to(device), margin, margin, margin] = place(chosen, matrix_N33[rows], xyz_N3[rows], box)
+        clean[torch.from_numpy(rows).to(device), margin, margin, margin] = place(
+            chosen, matrix_N33[rows], xyz_N3[rows], box
+        )
     for row, body in clutter.items():
         clean[row] = torch.from_numpy(body).to(device)
     defocus = torch.from_numpy(defocus_N).float().to(device)
@@ -250,7 +262,9 @@ def simulate_subtomograms(
         write_truth(partial / "truth.csv", ("item", "class"), [(i, label) for i, label in enumerate(labels)])
         (partial / "particles.star").write_text(_star(pose_N7, class_N, len(names), settings, imaging))
         record = {"subtomograms": settings, "imaging": imaging}
-        write_record(partial / "simulate.toml", record, [s.describe() for s in structures], [d.diameter_angst for d in densities])
+        write_record(
+            partial / "simulate.toml", record, [s.describe() for s in structures], [d.diameter_angst for d in densities]
+        )
     return [*names, *([JUNK] if settings.false_picks else [])]
 
 
@@ -273,16 +287,31 @@ def _batches(
         yield make_subtomograms(fine_KDHW, class_N[items], items, settings, imaging, power)
 
 
-def _star(pose_N7: np.ndarray, class_N: np.ndarray, classes: int, settings: SubtomogramSettings, imaging: Imaging) -> str:
+def _star(
+    pose_N7: np.ndarray, class_N: np.ndarray, classes: int, settings: SubtomogramSettings, imaging: Imaging
+) -> str:
     """Return particles.star: poses as RELION writes them; false picks come last among the class numbers."""
-    columns = ["ImageName", "AngleRot", "AngleTilt", "AnglePsi", "OriginXAngst", "OriginYAngst", "OriginZAngst", "DefocusU", "DefocusV"]
+    columns = [
+        "ImageName",
+        "AngleRot",
+        "AngleTilt",
+        "AnglePsi",
+        "OriginXAngst",
+        "OriginYAngst",
+        "OriginZAngst",
+        "DefocusU",
+        "DefocusV",
+    ]
     rows = []
     for number, (rot, tilt, psi, x, y, z, defocus) in enumerate(pose_N7.tolist(), start=1):
         label = class_N[number - 1] + 1 or classes + 1
         rows.append(
-            f"{number:06d}@subtomograms.mrc {rot:.4f} {tilt:.4f} {psi:.4f} {x:.4f} {y:.4f} {z:.4f} {defocus:.1f} {defocus:.1f} {label} 1"
+            f"{number:06d}@subtomograms.mrc {rot:.4f} {tilt:.4f} {psi:.4f} {x:.4f} {y:.4f} {z:.4f} {defocus:.1f} "
+            f"{defocus:.1f} {label} 1"
         )
-    return star_text({
-        "optics": optics_block(imaging, ImageSize=settings.box, ImageDimensionality=3),
-        "particles": ([*columns, "ClassNumber", "OpticsGroup"], rows),
-    })  # fmt: skip
+    return star_text(
+        {
+            "optics": optics_block(imaging, ImageSize=settings.box, ImageDimensionality=3),
+            "particles": ([*columns, "ClassNumber", "OpticsGroup"], rows),
+        }
+    )

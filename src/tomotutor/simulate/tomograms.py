@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomotutor.errors import TomoTutorError
-from tomotutor.files import new_folder
-from tomotutor.formats.mrc_writer import MODES, write_mrc
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.files import new_folder
+from tomotutor.formats.volumes.mrc_writer import MODES, write_mrc
 from tomotutor.simulate.crowd import Scene, add_gold, add_vesicles, fill, signal_power
 from tomotutor.simulate.densities import Structure, make_density, stack_densities
 from tomotutor.simulate.imaging import Imaging
@@ -72,19 +72,27 @@ class TomogramSettings:
     def __post_init__(self) -> None:
         check_shared(self.imbalance, self.false_picks, self.box, self.resolution_angst, self.seed)
         if min(self.count, self.particles) < 1 or min(self.vesicles, self.gold_beads) < 0:
-            raise TomoTutorError("tomograms, particles, vesicles and gold beads: expected 1 tomogram and 1 particle at least")
+            raise TomoTutorError(
+                "tomograms, particles, vesicles and gold beads: expected 1 tomogram and 1 particle at least"
+            )
         if not 0 <= self.pick_error_voxel <= self.box / 8:
-            raise TomoTutorError(f"pick error {self.pick_error_voxel:g}: expected 0 to {self.box / 8:g} voxels, an eighth of the box")
+            raise TomoTutorError(
+                f"pick error {self.pick_error_voxel:g}: expected 0 to {self.box / 8:g} voxels, an eighth of the box"
+            )
         if self.mode not in MODES:
             raise TomoTutorError(f"MRC mode {self.mode}: expected one of {', '.join(map(str, MODES))}")
         needed = 2 * self.margin + 1
         if min(self.shape) < needed:
             size = "×".join(map(str, self.shape))
-            raise TomoTutorError(f"shape {size} (z, y, x): boxes of {self.box} voxels and the pick error need {needed} along each axis")
+            raise TomoTutorError(
+                f"shape {size} (z, y, x): boxes of {self.box} voxels and the pick error need {needed} along each axis"
+            )
 
     @property
     def margin(self) -> int:
-        """Voxels from a true centre to the border that keep the box of its pick inside; errors are cut at three deviations."""
+        """Voxels from a true centre to the border that keep the box of its pick inside; errors are cut at three
+        deviations.
+        """
         return self.box // 2 + math.ceil(3 * self.pick_error_voxel) + 1
 
 
@@ -125,11 +133,13 @@ def share_out(settings: TomogramSettings, classes: int) -> tuple[list[int], dict
 
 
 @torch.inference_mode()
-def make_tomogram(fine_KDHW: Tensor, diameter_K: list[float], number: int, settings: TomogramSettings, imaging: Imaging) -> Tomogram:
+def make_tomogram(
+    fine_KDHW: Tensor, diameter_K: list[float], number: int, settings: TomogramSettings, imaging: Imaging
+) -> Tomogram:
     """Make the tomogram of a number (from 0): with the seed, it decides everything that is random about it.
 
-    Where there is no room, fewer complexes are placed. The SNR holds in the boxes of the complexes: the mean over them of
-    var(signal of all complexes), over var(noise).
+    Where there is no room, fewer complexes are placed. The SNR holds in the boxes of the complexes: the mean over them
+    of var(signal of all complexes), over var(noise).
     """
     rng = np.random.default_rng([settings.seed, number])
     scene = Scene(settings.shape, imaging.voxel_size_angst, settings.margin)
@@ -139,11 +149,16 @@ def make_tomogram(fine_KDHW: Tensor, diameter_K: list[float], number: int, setti
     zyx_N3, class_N, matrix_N33 = fill(scene, fine_KDHW, diameter_K, counts, false_counts, rng)
     if not (class_N >= 0).any():
         size = "×".join(map(str, settings.shape))
-        raise TomoTutorError(f"shape {size} (z, y, x): found no room for a single complex; expected a larger tomogram, or fewer vesicles")
+        raise TomoTutorError(
+            f"shape {size} (z, y, x): found no room for a single complex; expected a larger tomogram, or fewer vesicles"
+        )
     defocus = imaging.draw_defocus(rng)
     defocus_N = torch.full((1,), defocus, device=fine_KDHW.device)
     noise = torch.from_numpy(rng.standard_normal(imaging.noise_shape(settings.shape), np.float32)).to(fine_KDHW.device)
-    signal, grain = (v[0] for v in imaging.image(torch.from_numpy(scene.complexes)[None].to(fine_KDHW.device), noise[None], defocus_N))
+    signal, grain = (
+        v[0]
+        for v in imaging.image(torch.from_numpy(scene.complexes)[None].to(fine_KDHW.device), noise[None], defocus_N)
+    )
     power = signal_power(signal, zyx_N3[class_N >= 0], settings.box)
     volume = signal + grain * (power / imaging.snr / float(grain.double().var())) ** 0.5
     if scene.others.any():
@@ -199,18 +214,30 @@ def simulate_tomograms(
             name = f"tomo_{number + 1}"
             made = make_tomogram(fine_KDHW, [d.diameter_angst for d in densities], number, settings, imaging)
             label = f"simulated by TomoTutor, seed {settings.seed}"
-            with write_mrc(partial / "tomograms" / f"{name}.mrc", settings.shape, settings.mode, imaging.voxel_size_angst, label) as mrc:
+            with write_mrc(
+                partial / "tomograms" / f"{name}.mrc", settings.shape, settings.mode, imaging.voxel_size_angst, label
+            ) as mrc:
                 for plane in made.volume.numpy():
                     mrc.write(plane * _SCALE.get(settings.mode, 1.0))
             particles += _rows(name, made, number, settings, imaging)
-            truth += [(name, len(truth) + i, JUNK if k < 0 else densities[k].name) for i, k in enumerate(made.class_N.tolist(), 1)]
+            truth += [
+                (name, len(truth) + i, JUNK if k < 0 else densities[k].name)
+                for i, k in enumerate(made.class_N.tolist(), 1)
+            ]
             bin1 = " ".join(str(BINNING * s) for s in settings.shape[::-1])
             pixel = imaging.voxel_size_angst / BINNING
             sets.append(f"{name} {pixel:.6f} {BINNING}.000000 {bin1} tomograms/{name}.mrc {made.defocus_angst:.1f}")
             placed.append((name, len(made.class_N), int((made.class_N >= 0).sum())))
             if report:
                 report(number + 1, settings.count)
-        columns = ["TomoName", *(f"CenteredCoordinate{a}Angst" for a in "XYZ"), "AngleRot", "AngleTilt", "AnglePsi", "OpticsGroup"]
+        columns = [
+            "TomoName",
+            *(f"CenteredCoordinate{a}Angst" for a in "XYZ"),
+            "AngleRot",
+            "AngleTilt",
+            "AnglePsi",
+            "OpticsGroup",
+        ]
         blocks = {"optics": optics_block(imaging), "particles": (columns, particles)}
         (partial / "particles.star").write_text(star_text(blocks))
         columns = ["TomoName", "TomoTiltSeriesPixelSize", "TomoTomogramBinning", "TomoSizeX", "TomoSizeY", "TomoSizeZ"]
@@ -218,15 +245,21 @@ def simulate_tomograms(
         (partial / "tomograms.star").write_text(star_text({"global": (columns, sets)}))
         write_truth(partial / "truth.csv", ("tomogram", "star_row", "class"), truth)
         record = {"tomograms": settings, "imaging": imaging}
-        write_record(partial / "simulate.toml", record, [s.describe() for s in structures], [d.diameter_angst for d in densities])
+        write_record(
+            partial / "simulate.toml", record, [s.describe() for s in structures], [d.diameter_angst for d in densities]
+        )
     return placed
 
 
 def _rows(name: str, made: Tomogram, number: int, settings: TomogramSettings, imaging: Imaging) -> list[str]:
-    """Return a tomogram's rows of the particle list: picks off by the pick error, Å from the centre size / 2, and poses."""
+    """Return a tomogram's rows of the particle list: picks off by the pick error, Å from the centre size / 2, and
+    poses.
+    """
     rng = np.random.default_rng([settings.seed, number, 1])
     limit = 3 * settings.pick_error_voxel
     error = np.clip(rng.normal(0, 1, made.zyx_voxel_N3.shape) * settings.pick_error_voxel, -limit, limit)
     xyz = ((made.zyx_voxel_N3 + error - np.array(settings.shape) / 2) * imaging.voxel_size_angst)[:, ::-1]
     rows = np.hstack((xyz, relion_angles(made.matrix_N33)))
-    return [f"{name} {x:.3f} {y:.3f} {z:.3f} {rot:.4f} {tilt:.4f} {psi:.4f} 1" for x, y, z, rot, tilt, psi in rows.tolist()]
+    return [
+        f"{name} {x:.3f} {y:.3f} {z:.3f} {rot:.4f} {tilt:.4f} {psi:.4f} 1" for x, y, z, rot, tilt, psi in rows.tolist()
+    ]

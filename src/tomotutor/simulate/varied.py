@@ -1,4 +1,6 @@
-"""Subtomograms of ever other conditions, on the fly: what a network should have seen before it meets anybody's tomogram."""
+"""Subtomograms of ever other conditions, on the fly: what a network should have seen before it meets anybody's
+tomogram.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomotutor.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate.clutter import bilayer, debris, distance, gold
 from tomotutor.simulate.densities import Structure, make_density
 from tomotutor.simulate.fourier import SPHERICAL_MM, frequencies, wavelength_angst
@@ -19,9 +21,17 @@ from tomotutor.simulate.rotation import place, random_matrix
 
 log = logging.getLogger(__name__)
 
-LADDER_ANGST = (6.0, 7.5, 9.5, 12.0, 15.0)  # voxel sizes that densities are made at; those between are scaled from the nearest
+LADDER_ANGST = (
+    6.0,
+    7.5,
+    9.5,
+    12.0,
+    15.0,
+)  # voxel sizes that densities are made at; those between are scaled from the nearest
 NEAR = 1.12  # a rung serves voxel sizes up to this factor away
-MARGIN = 4  # voxels of ice around the box while it is imaged, so that little of what CTF and wedge spread comes back at the other side
+# voxels of ice around the box while it is imaged, so that little of what CTF and wedge spread comes back at the other
+# side
+MARGIN = 4
 SMALLEST_VOXELS = 6  # a complex of a smaller diameter is not asked for at that voxel size
 
 
@@ -32,8 +42,8 @@ class Variation:
     Attributes
     ----------
     voxel_size_angst, snr : tuple of float
-        Voxel sizes lie around those that densities are made at (`LADDER_ANGST`), each as often as any other that the complex fits; the
-        logarithm of the SNR is most often at the middle of its range.
+        Voxel sizes lie around those that densities are made at (`LADDER_ANGST`), each as often as any other that the
+        complex fits; the logarithm of the SNR is most often at the middle of its range.
     tilt_deg, tilt_step_deg : tuple of float
         Largest tilt to either side (the two differ by up to 6°), and the increment.
     defocus_um, amplitude_contrast : tuple of float
@@ -60,7 +70,8 @@ class Variation:
     box: int = 32
 
     def __post_init__(self) -> None:
-        # a voxel size is at most 12 % from a rung; tilts end 3° and half a step beyond tilt_deg at most, which must stay below 90°
+        # a voxel size is at most 12 % from a rung; tilts end 3° and half a step beyond tilt_deg at most, which must
+        # stay below 90°
         _check_range("voxel size", self.voxel_size_angst, LADDER_ANGST[0] / NEAR, LADDER_ANGST[-1] * NEAR, "Å")
         _check_range("SNR", self.snr, 1e-4, 100)
         _check_range("tilt", self.tilt_deg, 10, 80, "degrees")
@@ -70,7 +81,9 @@ class Variation:
         if self.box % 2 or not 16 <= self.box <= 128:
             raise TomoTutorError(f"box {self.box}: expected an even number of voxels between 16 and 128")
         if not 0 <= self.pick_error_voxel <= self.box / 2:
-            raise TomoTutorError(f"pick error {self.pick_error_voxel:g}: expected between 0 and half a box, {self.box // 2} voxels")
+            raise TomoTutorError(
+                f"pick error {self.pick_error_voxel:g}: expected between 0 and half a box, {self.box // 2} voxels"
+            )
         if not 0 <= self.false_picks <= 0.9:
             raise TomoTutorError(f"false picks {self.false_picks:g}: expected a share between 0 and 0.9")
         if not 0 <= self.neighbours <= 50:
@@ -107,7 +120,9 @@ class Library:
         return [rung for (kk, rung) in self.fine_KL if kk == k]
 
 
-def make_library(structures: Sequence[Structure], variation: Variation, report: Callable[[int, int], None] | None = None) -> Library:
+def make_library(
+    structures: Sequence[Structure], variation: Variation, report: Callable[[int, int], None] | None = None
+) -> Library:
     """Make the densities; a complex that fits at no voxel size is left out with a warning.
 
     Raises
@@ -121,7 +136,9 @@ def make_library(structures: Sequence[Structure], variation: Variation, report: 
     low, high = variation.voxel_size_angst
     rungs = list(enumerate(LADDER_ANGST))
     # a narrow range can lie between two rungs
-    ladder = [(rung, v) for rung, v in rungs if low / NEAR <= v <= high * NEAR] or [min(rungs, key=lambda r: abs(math.log(r[1] / low)))]
+    ladder = [(rung, v) for rung, v in rungs if low / NEAR <= v <= high * NEAR] or [
+        min(rungs, key=lambda r: abs(math.log(r[1] / low)))
+    ]
     for number, structure in enumerate(structures):
         found, problem = {}, ""
         for rung, voxel in ladder:
@@ -143,7 +160,9 @@ def make_library(structures: Sequence[Structure], variation: Variation, report: 
         if report:
             report(number + 1, len(structures))
     if len(names) < 2:
-        raise TomoTutorError(f"found {len(names)} complexes that fit a box of {variation.box} voxels; expected two at least")
+        raise TomoTutorError(
+            f"found {len(names)} complexes that fit a box of {variation.box} voxels; expected two at least"
+        )
     return Library(tuple(names), fine, np.array(diameters))
 
 
@@ -158,7 +177,9 @@ class _Item:
 
 
 @torch.inference_mode()
-def make_varied(library: Library, items_N: np.ndarray, seed: int, variation: Variation) -> tuple[np.ndarray, np.ndarray]:
+def make_varied(
+    library: Library, items_N: np.ndarray, seed: int, variation: Variation
+) -> tuple[np.ndarray, np.ndarray]:
     """Make items by their numbers.
 
     Parameters
@@ -208,7 +229,9 @@ def _draw(library: Library, items_N: np.ndarray, seed: int, variation: Variation
 
 
 def _imaged(library: Library, items: list[_Item], variation: Variation) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the complexes at the centres, what lies around them, and noise of the SNR drawn, imaged; with margin, so not yet cropped."""
+    """Return the complexes at the centres, what lies around them, and noise of the SNR drawn, imaged; with margin, so
+    not yet cropped.
+    """
     box = variation.box
     edge = box + 2 * MARGIN
     clean, others = _place_bodies(library, items, variation, edge)
@@ -244,10 +267,14 @@ def _draw_snr(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
 
 
 def _place_bodies(library: Library, items: list[_Item], variation: Variation, edge: int) -> tuple[Tensor, Tensor]:
-    """Return the complexes at the centres, and what lies around them or under false picks, each (N, edge, edge, edge)."""
+    """Return the complexes at the centres, and what lies around them or under false picks, each (N,
+    edge, edge, edge).
+    """
     junk = len(library.names)
     clean, others = torch.zeros(len(items), *(edge,) * 3), torch.zeros(len(items), *(edge,) * 3)
-    bodies: list[tuple[Tensor, int, Tensor, np.ndarray, np.ndarray, float]] = []  # target, row, density, matrix, offset, step
+    bodies: list[
+        tuple[Tensor, int, Tensor, np.ndarray, np.ndarray, float]
+    ] = []  # target, row, density, matrix, offset, step
     for row, item in enumerate(items):
         rng, voxel, step = item.rng, item.voxel_angst, 2 * item.voxel_angst / LADDER_ANGST[item.rung]
         own = 0.0
@@ -259,13 +286,24 @@ def _place_bodies(library: Library, items: list[_Item], variation: Variation, ed
         else:
             _add_false(others[row].numpy(), rng, voxel)
         here = [k for k, rung in library.fine_KL if rung == item.rung]
-        for _ in range(int(rng.integers(1, variation.neighbours + 1)) if variation.neighbours and rng.random() < 0.5 else 0):
+        for _ in range(
+            int(rng.integers(1, variation.neighbours + 1)) if variation.neighbours and rng.random() < 0.5 else 0
+        ):
             k = int(rng.choice(here))
             direction = rng.standard_normal(3)
             apart = (max(own, 60.0) + library.diameter_K[k] / 2) * rng.uniform(0.8, 1.25) / voxel
             offset = direction / np.linalg.norm(direction) * apart
             if np.abs(offset).max() < edge / 2 + library.diameter_K[k] / 2 / voxel:
-                bodies.append((others, row, rng.uniform(0.6, 1.2) * library.fine_KL[k, item.rung], random_matrix(rng), offset, step))
+                bodies.append(
+                    (
+                        others,
+                        row,
+                        rng.uniform(0.6, 1.2) * library.fine_KL[k, item.rung],
+                        random_matrix(rng),
+                        offset,
+                        step,
+                    )
+                )
         if item.complex < junk and rng.random() < 0.1:
             _add_beside(others[row].numpy(), rng, voxel, own)
     for target, row, fine, matrix, offset, step in bodies:
@@ -322,7 +360,9 @@ def _add_beside(body: np.ndarray, rng: np.random.Generator, voxel_angst: float, 
 
 
 def _optics(item: _Item, variation: Variation, edge: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the signal is multiplied by in Fourier space, what the noise is, and the noise's colour, on the grid of rfftn."""
+    """Return what the signal is multiplied by in Fourier space, what the noise is, and the noise's colour, on the grid
+    of rfftn.
+    """
     rng = item.rng
     fz, fy, fx = frequencies((edge,) * 3, 1.0)
     k = (fz**2 + fy**2 + fx**2).sqrt()
@@ -345,7 +385,9 @@ def _optics(item: _Item, variation: Variation, edge: int) -> tuple[Tensor, Tenso
 
 
 def _tilts(rng: np.random.Generator, variation: Variation, edge: int) -> Tensor:
-    """Return how much of each frequency (z, 1, x) a tilt series measures: planes of a voxel's width within the tilt range."""
+    """Return how much of each frequency (z, 1, x) a tilt series measures: planes of a voxel's width within the tilt
+    range.
+    """
     fz, _, fx = frequencies((edge,) * 3, 1.0)
     reach, step = rng.uniform(*variation.tilt_deg), rng.uniform(*variation.tilt_step_deg)
     low, high = (-math.radians(reach + rng.uniform(-3, 3)), math.radians(reach + rng.uniform(-3, 3)))

@@ -1,0 +1,1 @@
+"""What every package needs: errors, files, progress. Nothing that knows particles, networks or sessions."""

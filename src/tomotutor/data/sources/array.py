@@ -1,0 +1,78 @@
+"""NumPy arrays: .npy, memory-mapped, or .npz with the items under the key x. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.data.pool import Cut, Pool
+from tomotutor.data.sources.base import Source
+
+
+def load_array(path: Path, key: str) -> np.ndarray | None:
+    """Return the array `key` of an .npz file, or None where there is none; of an .npy file the array itself for key
+    "x".
+    """
+    if not path.is_file():
+        raise TomoTutorError(f"{path}: no such file")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False) if key == "x" else None
+        with np.load(path, allow_pickle=False) as archive:
+            return archive.get(key)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
+        raise TomoTutorError(
+            f"{path}: not a NumPy file that can be read ({str(problem).splitlines()[0].rstrip('.')})"
+        ) from None
+
+
+def open_array(source: Source) -> Pool:
+    """Open (N,D,H,W), (N,H,W) or (N,H,W,C): a last axis of 1, 3 or 4 means image channels unless `ndim` says otherwise.
+
+    Items are called by their row number from 0. Protein is bright by default in 3D. An .npz file may bring `classes`
+    (names) and `y` (a class number or name for each item, or a mask for each image, 255 for void): they serve as an
+    oracle.
+    """
+    found = load_array(source.file, source.key)
+    if found is None:
+        with np.load(source.file, allow_pickle=False) as archive:
+            keys = ", ".join(archive.files) or "no arrays"
+        raise TomoTutorError(
+            f"{source.path}: no array called {source.key!r}, but {keys}; say which holds the items with --key"
+        )
+    array = found
+    if array.dtype.kind not in "biuf":
+        raise TomoTutorError(f"{source.path}: x holds {array.dtype}; expected real numbers")
+    axes = array.ndim - 1
+    has_channels = source.ndim == axes - 1 or (not source.ndim and axes == 3 and array.shape[-1] in (1, 3, 4))
+    ndim = axes - has_channels
+    if ndim not in (2, 3) or (source.ndim and ndim != source.ndim):
+        raise TomoTutorError(
+            f"{source.path}: x has the shape {array.shape}; expected (N,D,H,W), (N,H,W) or (N,H,W,C)"
+            + (f" with --ndim {source.ndim}" if source.ndim else "")
+        )
+    if len(array) == 0:
+        raise TomoTutorError(f"{source.path}: x is empty; expected at least one item")
+
+    def cut(row: int) -> Cut:
+        item = array[row]
+        return Cut(np.moveaxis(item, -1, 0) if has_channels else item[None])
+
+    spatial = array.shape[1 : 1 + ndim]
+    channels = array.shape[-1] if has_channels else 1
+    y, names = load_array(source.file, "y"), load_array(source.file, "classes")
+    masks = y if source.file.suffix != ".npy" and y is not None and y.shape == (len(array), *spatial) else None
+    return Pool(
+        tuple(str(i) for i in range(len(array))),
+        (channels, *spatial),
+        cut,
+        source.protein or ("bright" if ndim == 3 else "none"),
+        source.mean,
+        source.std,
+        voxel_size_angst=source.voxel_size,
+        class_names=() if names is None or names.dtype.kind != "U" else tuple(names.tolist()),
+        truth_mask=None if masks is None else lambda row: masks[row],
+    )

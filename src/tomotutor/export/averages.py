@@ -1,0 +1,150 @@
+"""Class averages: what the particles of a class have in common, aligned by the list's angles and weighted by their
+wedges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import scipy.fft
+from scipy.ndimage import affine_transform
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.files import new_file
+from tomotutor.data.pool import Pool
+from tomotutor.formats.particles.euler import angles_to_matrix
+from tomotutor.learn.results import Predictions
+
+_LEAST_WEIGHT = 0.1  # of the number of particles: frequencies that fewer have measured are damped, not blown up
+
+
+def measured(shape: tuple[int, ...], tilt_range: tuple[float, float], matrix_33: np.ndarray) -> np.ndarray:
+    """Return which frequencies of a turned particle its tilts have measured, for rfftn.
+
+    A projection at tilt t (about y, beam along z) measures the plane of frequencies with kz = kx tan t, for every ky.
+    The frequency k of the reference is A · k in the tomogram.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (z, y, x) of the box.
+    tilt_range : tuple of float
+        Smallest and largest tilt, degrees; nan: everything is measured.
+    matrix_33 : ndarray
+        A: from the particle as the reference has it into the tomogram, on (x, y, z).
+    """
+    kz, ky, kx = np.meshgrid(
+        np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2]), indexing="ij"
+    )
+    if np.isnan(tilt_range).any():
+        return np.ones(kx.shape, bool)
+    x, _, z = np.tensordot(matrix_33, np.stack([kx, ky, kz]), 1)
+    z, x = np.where(x < 0, -z, z), np.abs(x)
+    low, high = np.tan(np.deg2rad(np.clip(tilt_range, -89.99, 89.99)))
+    return (z >= low * x - 1e-9) & (z <= high * x + 1e-9)
+
+
+def average(
+    pool: Pool, rows: np.ndarray, matrix_N33: np.ndarray | None, report: Callable[[int], None] = lambda _: None
+) -> np.ndarray:
+    """Average particles: each normalised, protein bright, not low-passed.
+
+    With matrices each box is turned back into the reference's orientation (cubic splines) and Fourier transformed, with
+    its wedge turned alike: Σ M F / max(Σ M, n / 10). Without, boxes are averaged as they are.
+
+    Parameters
+    ----------
+    pool : Pool
+        Items, 3D.
+    rows : ndarray
+        Which of them.
+    matrix_N33 : ndarray or None
+        (N, 3, 3) for every item of the pool: from the particle as the reference has it into the tomogram, on (x, y, z).
+    report : callable
+        Called after each particle with how many are done.
+
+    Returns
+    -------
+    ndarray
+        (z, y, x) float32.
+    """
+    raw = dataclasses.replace(pool, prepared=None, cache=None)
+    shape = pool.shape[1:]
+    centre = np.array(shape) // 2
+    total: np.ndarray = np.zeros(shape if matrix_N33 is None else (*shape[:2], shape[2] // 2 + 1), complex)
+    weight = np.zeros(total.shape)
+    for done, row in enumerate(rows.tolist(), start=1):
+        box = raw.read(np.array([row]))[0, 0]
+        if matrix_N33 is None:
+            total += box
+        else:
+            matrix_zyx = matrix_N33[row][::-1, ::-1]
+            offset = pool.offset_zyx_N3[row] if len(pool.offset_zyx_N3) else 0.0
+            turned = affine_transform(box, matrix_zyx, centre + offset - matrix_zyx @ centre, order=3)
+            low, high = pool.tilt_range_N2[row].tolist() if len(pool.tilt_range_N2) else (np.nan, np.nan)
+            seen = measured(shape, (low, high), matrix_N33[row])
+            total += seen * scipy.fft.rfftn(turned)
+            weight += seen
+        report(done)
+    if matrix_N33 is None:
+        return (total.real / max(len(rows), 1)).astype(np.float32)
+    return scipy.fft.irfftn(total / np.maximum(weight, max(_LEAST_WEIGHT * len(rows), 1e-9)), shape).astype(np.float32)
+
+
+def _report_from(report: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    report(before + done, total)
+
+
+def write_averages(
+    folder: Path,
+    pool: Pool,
+    predictions: Predictions,
+    classes: Sequence[str],
+    report: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[Path]:
+    """Write `average_<class>.mrc` for each class that has particles, at the pool's voxel size; its labels say how many
+    and how.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    TomoTutorError
+        The items are 2D.
+    """
+    if pool.ndim != 3:
+        raise TomoTutorError(
+            "export: averages are made of 3D items, and those of this session are 2D; use --format csv"
+        )
+    matrix_N33 = angles_to_matrix(pool.angles_deg_N3) if len(pool.angles_deg_N3) else None
+    how = "not aligned: the list has no angles"
+    if matrix_N33 is not None:
+        known = len(pool.tilt_range_N2) and not np.isnan(pool.tilt_range_N2).all()
+        how = "aligned by the list's angles" + (
+            ", weighted by the missing wedge" if known else "; tilt range unknown, no wedge weights"
+        )
+    written, before = [], 0
+    for number, name in enumerate(classes):
+        target = folder / f"average_{name.replace(' ', '_')}.mrc"
+        rows = np.flatnonzero(predictions.class_N == number)
+        if not len(rows):
+            target.unlink(missing_ok=True)  # one of an earlier export would be untrue now
+            continue
+        volume = average(pool, rows, matrix_N33, partial(_report_from, report, before, len(pool)))
+        before += len(rows)
+        with new_file(target) as path, mrcfile.new(path, volume, overwrite=True) as mrc:
+            mrc.voxel_size = pool.voxel_size_angst
+            labels = (f"TomoTutor: class {name}, average of {len(rows)} particles", how)
+            for line, text in enumerate(labels):
+                mrc.header.label[line] = text.encode("ascii", "replace")[:80]
+            mrc.header.nlabl = len(labels)
+        written.append(target)
+    return written

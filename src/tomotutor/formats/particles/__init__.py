@@ -1,0 +1,1 @@
+"""Particle lists, one file a format, all of them one ParticleTable. No voxels."""

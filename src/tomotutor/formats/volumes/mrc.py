@@ -1,0 +1,114 @@
+"""MRC files, memory-mapped, plain or compressed, with errors a person can act on."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import logging
+import lzma
+import tempfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import mrcfile
+import numpy as np
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.volumes.voxels import Volume, byte_type, check_size, first_sentence
+
+log = logging.getLogger(__name__)
+
+_REAL_MODES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
+_IMOD_STAMP = 1146047817  # word 39 of a header whose word 40 holds IMOD's flags; bit 0 of them: bytes are signed
+
+
+def open_mrc(path: Path, byte_sign: str = "") -> Volume:
+    """Memory-map an MRC file.
+
+    A file compressed with gzip or bzip2 is decompressed once into an unnamed temporary file (in the folder TMPDIR
+    names), which is mapped like any other and gone when it is closed. Axes other than x, y, z (MAPC, MAPR, MAPS) are
+    brought to [z, y, x].
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    byte_sign : {"", "signed", "unsigned"}
+        What the bytes of mode 0 are; "": signed as the MRC2014 standard says, unless IMOD's flags in the header say
+        unsigned.
+
+    Raises
+    ------
+    TomoTutorError
+        The file is missing, truncated, no MRC file, or of a mode without real voxels.
+    """
+    if not path.is_file():
+        raise TomoTutorError(f"{path}: no such file")
+    try:
+        with mrcfile.open(path, header_only=True) as opened:
+            header = opened.header
+            nxyz = [int(header.nx), int(header.ny), int(header.nz)]
+            mode, mz, ispg = int(header.mode), int(header.mz), int(header.ispg)
+            extended = int(header.nsymbt)
+            byte_order = header.mode.dtype.byteorder
+            voxel = [float(opened.voxel_size[axis]) for axis in ("x", "y", "z")]
+            axes = [int(header.mapc), int(header.mapr), int(header.maps)]
+            words = header.tobytes()[152:160]
+    except (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError) as problem:
+        raise TomoTutorError(f"{path}: not a readable MRC file ({first_sentence(problem)})") from None
+    if mode not in _REAL_MODES:
+        kind = "complex voxels" if mode in (3, 4) else "voxels of an unsupported kind"
+        raise TomoTutorError(
+            f"{path}: MRC mode {mode} holds {kind}; expected a real mode (0, 1, 2, 6 or 12): "
+            "convert it, for example with IMOD's 'newstack -mode 2'"
+        )
+    name = _REAL_MODES[mode]
+    if mode == 0:
+        stamp, flags = np.frombuffer(words, np.dtype("i4").newbyteorder(byte_order)).tolist()
+        unsigned = stamp == _IMOD_STAMP and not flags & 1
+        name = byte_type(byte_sign, "uint8" if unsigned else "int8")
+    dtype = np.dtype(name).newbyteorder(byte_order)
+    if min(nxyz) < 1 or extended < 0:
+        raise TomoTutorError(
+            f"{path}: the header gives a size of {nxyz[0]}×{nxyz[1]}×{nxyz[2]} voxels; expected at least 1 on each axis"
+        )
+    expected = 1024 + extended + dtype.itemsize * nxyz[0] * nxyz[1] * nxyz[2]
+    plain = _decompressed(path, expected)
+    found = path.stat().st_size if plain is None else plain.seek(0, 2)
+    check_size(path, found, expected, f"{nxyz[0]}×{nxyz[1]}×{nxyz[2]}, mode {mode}")
+    shape: tuple[int, ...] = (nxyz[2], nxyz[1], nxyz[0])
+    is_volume_stack = 1 < mz < nxyz[2] and nxyz[2] % mz == 0 and (ispg >= 401 or mz == nxyz[0] == nxyz[1])
+    if is_volume_stack:
+        shape = (nxyz[2] // mz, mz, nxyz[1], nxyz[0])
+    data: np.ndarray = np.memmap(path if plain is None else plain, dtype, "r", offset=1024 + extended, shape=shape)
+    if sorted(axes) == [1, 2, 3] and axes != [1, 2, 3] and not is_volume_stack:
+        data = data.transpose([axes[::-1].index(axis) for axis in (3, 2, 1)])
+    if not np.isfinite(voxel).all() or min(voxel) < 0:
+        voxel = [0.0] * 3
+    if max(voxel) - min(voxel) > 1e-3 * max(*voxel, 1e-9):
+        log.warning("%s: the voxel is not a cube (%.4f, %.4f, %.4f Å); x is used", path, *voxel)
+    return Volume(data, voxel[0], is_volume_stack, ispg == 0 and mz == 1)
+
+
+def _decompressed(path: Path, expected: int) -> IO[bytes] | None:
+    """Return an unnamed file with up to `expected` bytes of a compressed one; None where `path` is not compressed."""
+    with path.open("rb") as raw:
+        start = raw.read(212)
+        opener = gzip.open if start[:2] == b"\x1f\x8b" else bz2.open if start[:2] == b"BZ" else None
+        if opener is None or start[208:] == b"MAP ":  # mrcfile's rule: a plain file's nx may begin with those bytes
+            return None
+        raw.seek(0)
+        plain = tempfile.TemporaryFile()  # noqa: SIM115 - the map keeps it open
+        try:
+            with opener(raw) as packed:
+                left = expected  # what a small file blows up to is bounded by its own header
+                while piece := packed.read(min(left, 2**20)):
+                    left -= plain.write(piece)
+        except (OSError, EOFError, ValueError, zlib.error) as problem:
+            plain.close()
+            raise TomoTutorError(
+                f"{path}: it cannot be decompressed ({first_sentence(problem)}); copy it again"
+            ) from None
+        plain.flush()
+        return plain

@@ -1,0 +1,1 @@
+"""From a pool and labels to networks, scores and an order of asking. Knows no session and no screen."""

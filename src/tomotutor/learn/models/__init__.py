@@ -1,0 +1,7 @@
+"""The networks: residual networks in 2D and 3D, VGG, DRN, and the pairs made of them."""
+
+from tomotutor.learn.models.common import Net, Output
+from tomotutor.learn.models.pair import MODELS, PAIRS, Pair, Shape, build_net, build_pair
+from tomotutor.learn.models.resnet import STEMS, ResNet
+
+__all__ = ["MODELS", "PAIRS", "STEMS", "Net", "Output", "Pair", "ResNet", "Shape", "build_net", "build_pair"]

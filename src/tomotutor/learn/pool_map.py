@@ -1,0 +1,62 @@
+"""Look-alikes: the pool as pretrained networks see it before anybody has labeled anything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tomotutor.base.progress import Report, ignore
+from tomotutor.data.pool import Pool
+from tomotutor.learn.compute import Compute
+from tomotutor.learn.models import Net
+from tomotutor.learn.results import Look
+from tomotutor.learn.strategies.geometry import k_means, squared_distances, unit
+from tomotutor.learn.train import predict
+
+MOST_ITEMS = 20_000  # looked at in a larger pool; the rest waits for the first round
+
+
+def look_around(
+    net: Net, pool: Pool, rows: np.ndarray, compute: Compute, *, groups: int, seed: int, report: Report = ignore
+) -> Look:
+    """Embed items, put them on a map, and group those that look alike.
+
+    Parameters
+    ----------
+    net : Net
+        A pretrained teacher.
+    pool, rows
+        Items, and which of them may be asked; of more than `MOST_ITEMS` a random part.
+    compute, report
+        Where to run; progress.
+    groups : int
+        Number of groups: k-means of the embedding scaled to length 1.
+    seed : int
+        Of what is random.
+
+    Returns
+    -------
+    Look
+        Its order takes the most typical item of each group in turn, of the largest group first, then the second most
+        typical ones, and so on: typical is who lies nearest to the group's centre.
+    """
+    rng = np.random.default_rng([seed, 0x100C])
+    if len(rows) > MOST_ITEMS:
+        rows = rng.choice(rows, MOST_ITEMS, replace=False)
+    rows = np.sort(rows)
+    x_ND = unit(predict({"net": net}, pool.read, rows, compute, report=report)["net"].embedding_ND)
+    centred = x_ND - x_ND.mean(0)
+    _, _, axes = np.linalg.svd(centred[:: max(1, len(rows) // 5000)], full_matrices=False)
+    xy_N2 = np.zeros((len(rows), 2), np.float32)
+    xy_N2[:, : min(2, len(axes))] = centred @ axes[:2].T
+    group_N = k_means(x_ND, max(1, min(groups, len(rows) // 2)), rng)
+    # groups by size, the largest first
+    names, group_N, size = np.unique(group_N, return_inverse=True, return_counts=True)
+    rank = np.empty(len(names), np.int64)
+    rank[np.lexsort((names, -size))] = np.arange(len(names))
+    group_N = rank[group_N]
+    turn_N = np.zeros(len(rows), np.int64)
+    for g in range(len(names)):
+        inside = np.flatnonzero(group_N == g)
+        away = squared_distances(x_ND[inside], x_ND[inside].mean(0, keepdims=True))[:, 0]
+        turn_N[inside[np.argsort(away, kind="stable")]] = np.arange(len(inside))
+    return Look(rows, xy_N2, group_N, rows[np.lexsort((group_N, turn_N))])

@@ -1,0 +1,260 @@
+"""Pretraining: a pair that learns to tell complexes apart under conditions drawn anew for every item, before it meets
+anybody's data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+import tomotutor
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.files import new_folder
+from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.learn.compute import Compute
+from tomotutor.learn.models import Pair, build_pair
+from tomotutor.learn.recipe import Recipe
+from tomotutor.learn.start import write_start
+from tomotutor.learn.strategies import Strategy
+from tomotutor.learn.train import learn, predict
+from tomotutor.simulate.densities import Structure
+from tomotutor.simulate.varied import Library, Variation, make_library, make_varied
+
+TEST_ITEMS = 1024
+BATCH = 32  # items simulated at a time
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What a pretraining does.
+
+    Attributes
+    ----------
+    steps, batch_size : int
+        Mini-batches, and items in one; all items are fresh.
+    width : float
+        Of the networks.
+    learning_rate : float
+        Highest rate of the one-cycle schedule.
+    objective : {"classes", "metric"}
+        Cross-entropy over the complexes, or the same on cosines of embedding and class centre (a metric: NormFace, Wang
+        et al. 2017).
+    workers : int
+        Processes that simulate beside the training.
+    seed : int
+        Seeds everything that is random.
+    """
+
+    steps: int = 3000
+    batch_size: int = 64
+    width: float = 0.25
+    learning_rate: float = 0.1
+    objective: str = "classes"
+    workers: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("classes", "metric"):
+            raise TomoTutorError(f"objective {self.objective!r}: expected classes or metric")
+        if self.steps < 1 or self.batch_size < BATCH or self.batch_size % BATCH:
+            raise TomoTutorError(
+                f"steps {self.steps}, batch size {self.batch_size}: expected 1 step at least, and a batch of a "
+                f"multiple of {BATCH}"
+            )
+        if self.width not in (1, 0.5, 0.25):
+            raise TomoTutorError(f"width {self.width:g}: expected 1, 0.5 or 0.25")
+        if not 0 < self.learning_rate < math.inf:
+            raise TomoTutorError(f"learning rate {self.learning_rate:g}: expected a number above 0")
+        if self.workers < 0 or self.seed < 0:
+            raise TomoTutorError(f"workers {self.workers}, seed {self.seed}: expected numbers from 0")
+
+
+class _Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Batch i of a set: items i · BATCH … (i + 1) · BATCH − 1, made when asked for, in whichever process that is."""
+
+    def __init__(self, library: Library, variation: Variation, seed: int, count: int) -> None:
+        self._library, self._variation, self._seed, self._count = library, variation, seed, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # in a worker or not, the same sums in the same order
+        items_N = np.arange(number * BATCH, (number + 1) * BATCH)
+        x_NDHW, class_N = make_varied(self._library, items_N, self._seed, self._variation)
+        torch.set_num_threads(threads)
+        return torch.from_numpy(x_NDHW[:, None]), torch.from_numpy(class_N)
+
+
+def _feed(loader: DataLoader[tuple[Tensor, Tensor]], batches_each: int) -> Iterator[tuple[Tensor, Tensor]]:
+    fresh = iter(loader)
+    while parts := list(islice(fresh, batches_each)):
+        yield torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+
+
+def pretrain(
+    folder: Path,
+    structures: Sequence[Structure],
+    settings: PretrainSettings,
+    variation: Variation,
+    compute: Compute,
+    report: Report = ignore,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train a pair on complexes simulated on the fly, and write it as a start for sessions.
+
+    Parameters
+    ----------
+    folder : Path
+        New; it appears whole or not at all. See `tomotutor.learn.start` for what is in it.
+    structures : sequence of Structure
+        The complexes; what is not among them stays unseen.
+    settings, variation, compute
+        How long, under which conditions, and where to run.
+    report : callable
+        Called after each density, each mini-batch, and each batch of the test.
+    more : mapping, optional
+        What else the card should hold.
+
+    Returns
+    -------
+    dict
+        The card: everything that made the weights, with their accuracy on unseen items of the same complexes.
+
+    Raises
+    ------
+    TomoTutorError
+        A structure cannot be read or none fits; the folder exists already, or cannot be made.
+    """
+    start = time.perf_counter()
+    check_folder(folder)
+    library = make_library(structures, variation, lambda done, total: report(Progress("densities", done, total)))
+    complexes = [
+        s.describe() for s in structures if s.name in library.names
+    ]  # now, while the files are those that were read
+    classes = len(library.names) + 1
+    pair = build_pair(
+        "resnet18", ndim=3, channels=1, edge=variation.box, classes=classes, width=settings.width, seed=settings.seed
+    )
+    recipe = Recipe(
+        name="pretrain",
+        width=settings.width,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+    )
+    if settings.objective == "metric":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            for net in pair.parts().values():
+                net.fc = _Cosine(net.fc.weight.shape[1], classes)
+    batches_each = settings.batch_size // BATCH
+    count = settings.steps * batches_each
+    loader = DataLoader(
+        _Batches(library, variation, settings.seed, count),
+        batch_size=None,
+        num_workers=settings.workers,
+        prefetch_factor=8 if settings.workers else None,
+    )
+    compute.apply_threads()
+    nets = list(pair.parts().values())
+    try:
+        learn(
+            pair,
+            nets,
+            _feed(loader, batches_each),
+            settings.steps,
+            count * BATCH,
+            recipe,
+            compute,
+            Strategy(recipe).aux_loss,
+            report,
+        )
+    except RuntimeError as problem:
+        if "DataLoader worker" not in str(problem):
+            raise
+        raise TomoTutorError(
+            f"pretraining: a process that simulates was ended ({str(problem).splitlines()[0].rstrip('. ')}); take "
+            "fewer workers, or 0"
+        ) from None
+    accuracy = _test(pair, library, variation, settings, compute, report)
+    card = {
+        "teacher": recipe.teacher,
+        "stem": "3s2",
+        "width": settings.width,
+        "box": variation.box,
+        "complexes": complexes,
+        "variation": dataclasses.asdict(variation),
+        "settings": dataclasses.asdict(settings),
+        "compute": compute.describe(),
+        "accuracy": accuracy,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "seconds": round(time.perf_counter() - start),
+        "versions": {"tomotutor": tomotutor.__version__, **{name: version(name) for name in ("torch", "numpy")}},
+        **(more or {}),
+    }
+    with new_folder(folder) as partial:
+        write_start(partial, pair.parts(), card)
+    return card
+
+
+def check_folder(folder: Path) -> None:
+    """Check now that a folder can be written when the training is over.
+
+    Raises
+    ------
+    TomoTutorError
+        It exists already, or cannot be made.
+    """
+    if folder.exists():
+        raise TomoTutorError(f"{folder}: exists already; choose another folder for the weights")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as problem:
+        raise TomoTutorError(
+            f"{folder}: cannot be written ({problem.strerror or problem}); choose another folder for the weights"
+        ) from None
+
+
+def _test(
+    pair: Pair, library: Library, variation: Variation, settings: PretrainSettings, compute: Compute, report: Report
+) -> dict[str, float]:
+    """Return each network's accuracy on items that were not trained on."""
+    test = _Batches(library, variation, settings.seed + 1, TEST_ITEMS // BATCH)
+    parts, start = [], time.perf_counter()
+    for done in range(1, len(test) + 1):
+        parts.append(test[done - 1])
+        report(
+            Progress("score", done * BATCH, TEST_ITEMS, eta_s=(time.perf_counter() - start) / done * (len(test) - done))
+        )
+    x_NC, y_N = torch.cat([x for x, _ in parts]).numpy(), torch.cat([y for _, y in parts]).numpy()
+    scores = predict(pair.parts(), lambda rows: x_NC[rows], np.arange(len(y_N)), compute)
+    return {name: float((s.log_probs_NC.argmax(1) == y_N).mean()) for name, s in scores.items()}
+
+
+class _Cosine(torch.nn.Linear):
+    """A last layer of cosines times 16."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return 16 cos(embedding, weight of each class)."""
+        return 16 * torch.nn.functional.linear(
+            torch.nn.functional.normalize(input, dim=1), torch.nn.functional.normalize(self.weight, dim=1)
+        )

@@ -1,0 +1,443 @@
+"""run_round(): train, score, select. The screen, the command line and the benchmark all call this one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.data.pool import Pool
+from tomotutor.learn import compute as computing
+from tomotutor.learn.augment import asymmetric, half_turn
+from tomotutor.learn.calibration import at_temperature, expected_calibration_error, fit_temperature
+from tomotutor.learn.compute import Compute
+from tomotutor.learn.models import Net, Output, Pair, build_pair
+from tomotutor.learn.recipe import Recipe
+from tomotutor.learn.results import PoolScores
+from tomotutor.learn.round_backend import RoundBackend
+from tomotutor.learn.start import load_start
+from tomotutor.learn.strategies import STRATEGIES, Candidates, Scores, ask_order, check_per_pixel, disagreement_of
+from tomotutor.learn.tasks import TASKS
+from tomotutor.learn.train import fit, predict
+
+SHRINK, PERTURB = 0.5, 0.1  # Ash and Adams, NeurIPS 2020: share of the last round's weights, and of fresh ones
+HELD_OUT = 0.1  # of the labels, for the temperatures
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """All that a round sees, frozen when it starts.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    pool : Pool
+        The items.
+    classes : int
+        Number of classes.
+    train_rows, train_labels : ndarray
+        Labeled items to train on and their class numbers; in segmentation their masks (N, y, x).
+    labels : int
+        All labels given so far, those of check items included.
+    candidate_rows : ndarray
+        R_U, to rank.
+    other_rows : ndarray
+        Further items to score (audit items).
+    weights : Path or None
+        Folder of the previous round's weights, for a warm start.
+    open_rows : ndarray
+        All items that may still be asked, R_U among them.
+    folder : Path or None
+        Where features that do not depend on the round are kept; None keeps nothing.
+    start : Path or None
+        Folder of the weights that fresh networks have; None draws them at random.
+    """
+
+    number: int
+    pool: Pool
+    classes: int
+    train_rows: np.ndarray
+    train_labels: np.ndarray
+    labels: int
+    candidate_rows: np.ndarray
+    other_rows: np.ndarray
+    weights: Path | None
+    open_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    folder: Path | None = None
+    start: Path | None = None
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round found.
+
+    Attributes
+    ----------
+    pair : Pair
+        The trained networks.
+    queue_rows : ndarray
+        Candidates, the one to ask first in front.
+    scored_rows : ndarray
+        Candidates and other rows, ascending.
+    teacher_probs_NC, student_probs_NC, disagreement_N : ndarray
+        Of `scored_rows`.
+    seconds : dict of str to float
+        Wall time of training, scoring and selecting.
+    temperatures : dict of str to float
+        Of teacher and student; 1 unless the recipe asks for them.
+    metrics : dict
+        Calibration error on the held-out labels, where temperatures were fitted.
+    """
+
+    pair: Pair
+    queue_rows: np.ndarray
+    scored_rows: np.ndarray
+    teacher_probs_NC: np.ndarray
+    student_probs_NC: np.ndarray
+    disagreement_N: np.ndarray
+    seconds: dict[str, float]
+    temperatures: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def new_pair(pool: Pool, classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
+    """Build the recipe's pair for a pool, fresh; with `start`, the folder of a start, its weights but for the last
+    layers.
+    """
+    pair = build_pair(
+        recipe.teacher,
+        ndim=pool.ndim,
+        channels=pool.shape[0],
+        edge=min(pool.shape[1:]),
+        classes=classes,
+        width=recipe.width or 1.0,
+        seed=recipe.seed,
+        stem=recipe.stem,
+        twin=recipe.student == "twin",
+    )
+    if start is not None:
+        load_start(pair, start)
+    return pair
+
+
+def load_net(net: Net, path: Path) -> None:
+    """Load one network's weights."""
+    try:
+        net.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise TomoTutorError(
+            f"{path}: not the weights of this session's networks ({str(problem).splitlines()[0]})"
+        ) from None
+
+
+def load_weights(pair: Pair, folder: Path) -> None:
+    """Load the weights of a round into a pair."""
+    for name, net in pair.parts().items():
+        load_net(net, folder / f"{name}.safetensors")
+
+
+def shrink_and_perturb(pair: Pair, fresh: Pair) -> None:
+    """Replace each parameter θ by ½·θ + 0.1·θ′ of a freshly initialised pair (Ash and Adams, NeurIPS
+    2020), in place.
+    """
+    for name, net in pair.parts().items():
+        with torch.no_grad():
+            for p, q in zip(net.parameters(), fresh.parts()[name].parameters(), strict=True):
+                p.mul_(SHRINK).add_(q, alpha=PERTURB)
+
+
+def held_out(recipe: Recipe, number: int, labels: np.ndarray) -> np.ndarray:
+    """Return which labels a round does not train on: none, or a random tenth where temperatures are to be fitted."""
+    out_N = np.zeros(len(labels), bool)
+    if recipe.calibration == "temperature":
+        rng = np.random.default_rng([recipe.seed, number, 2])
+        out_N[rng.permutation(len(labels))[: max(1, round(HELD_OUT * len(labels)))]] = True
+    return out_N
+
+
+def calibrate(scores: dict[str, Scores], y_N: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+    """Return each network's temperature, and its calibration error on the same held-out items without and with it."""
+    temperatures, metrics = {}, {}
+    for name, score in scores.items():
+        temperatures[name] = fit_temperature(score.log_probs_NC, y_N)
+        metrics[f"{name}_temperature"] = temperatures[name]
+        metrics[f"{name}_ece"] = expected_calibration_error(score.probs_NC, y_N)
+        scaled_NC = np.exp(at_temperature(score.log_probs_NC, temperatures[name]))
+        metrics[f"{name}_ece_scaled"] = expected_calibration_error(scaled_NC, y_N)
+    return temperatures, metrics
+
+
+def scaled(scores: dict[str, Scores], temperatures: Mapping[str, float]) -> dict[str, Scores]:
+    """Return scores at the networks' temperatures."""
+    return {
+        n: replace(s, log_probs_NC=at_temperature(s.log_probs_NC, temperatures.get(n, 1.0))) for n, s in scores.items()
+    }
+
+
+def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
+    """Build the pair of a round and load its weights."""
+    pair = new_pair(pool, classes, recipe)
+    load_weights(pair, folder)
+    return pair
+
+
+def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: Path) -> Compute:
+    """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
+    device = computing.best_device()
+    # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
+    if recipe.precision == "float32":
+        return Compute(device, channels_last=True, threads=threads)
+    key = computing.machine_key(
+        f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads {recipe.precision}"
+    )
+
+    def measure() -> Compute:
+        if recipe.precision == "bfloat16":
+            path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
+            return computing.checked(path, lambda: new_pair(pool, classes, recipe).teacher, pool.shape)
+        return computing.choose(
+            lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads
+        )
+
+    return computing.remembered(memory, key, measure)
+
+
+def _batch_size(pool: Pool) -> int:
+    """Return the items to score at a time: 64, fewer where they are large."""
+    return max(1, min(64, 2**22 // math.prod(pool.shape[1:])))
+
+
+def predict_answer(
+    nets: dict[str, Net], pool: Pool, rows: np.ndarray, recipe: Recipe, compute: Compute, report: Report = ignore
+) -> dict[str, Scores]:
+    """Run networks over items for an answer that is kept: with the recipe's test-time augmentation.
+
+    Returns
+    -------
+    dict of str to Scores
+        One per network: the log of the mean probabilities over the half turns, and the embedding of the box as it is.
+        Items whose tilt range is asymmetric are turned about y alone, which leaves their missing wedge in place.
+    """
+    turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
+    lopsided_N = (
+        np.array(asymmetric(pool.tilt_range_N2[rows]), bool) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
+    )
+    passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
+    start, done, total = time.perf_counter(), 0, sum(int(turned_N.sum()) for turned_N in passes.values())
+
+    def tell(progress: Progress) -> None:
+        now = done + progress.done
+        report(replace(progress, done=now, total=total, eta_s=(time.perf_counter() - start) / now * (total - now)))
+
+    def run(turn: str) -> dict[str, Scores]:
+        nonlocal done
+
+        def read(part: np.ndarray) -> np.ndarray:
+            x_NC = pool.read(part)
+            return half_turn(torch.from_numpy(x_NC), turn).numpy() if turn else x_NC
+
+        found = predict(nets, read, rows[passes[turn]], compute, batch_size=_batch_size(pool), report=tell)
+        done += int(passes[turn].sum())
+        return found
+
+    found = run("")
+    if not turns:
+        return found
+    sums = {name: scores.probs_NC for name, scores in found.items()}
+    for turn in turns:
+        for name, scores in run(turn).items():
+            sums[name][passes[turn]] += scores.probs_NC
+    views_N = np.sum(list(passes.values()), axis=0)
+    return {name: replace(scores, log_probs_NC=np.log(sums[name] / views_N[:, None])) for name, scores in found.items()}
+
+
+def score_pool(
+    pair: Pair,
+    shape: tuple[int, ...],
+    pool: Pool,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    temperatures: Mapping[str, float] | None = None,
+    each: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    report: Report = ignore,
+) -> PoolScores:
+    """Run a pair trained on items of `shape` over every item of a pool.
+
+    Parameters
+    ----------
+    pair, shape
+        The networks, and (C, ...spatial) of what they were trained on.
+    pool, recipe, compute, report
+        What to score and how.
+    temperatures : dict of str to float
+        Of teacher and student, where the round fitted them.
+    each : callable
+        In segmentation, called with the rows of each batch and the teacher's class for each pixel (N, y, x).
+    """
+    if pool.shape != shape:
+        raise TomoTutorError(
+            f"the new items have the shape {pool.shape}, the model was trained on {shape}; expected the same"
+        )
+
+    def tell(rows: np.ndarray, outputs: dict[str, Output]) -> None:
+        if each:
+            each(rows, outputs["teacher"].logits.argmax(1).to(torch.int16).cpu().numpy())
+
+    rows = np.arange(len(pool))
+    if recipe.task == "segmentation":
+        task, size = TASKS[recipe.task], _batch_size(pool)
+        found = predict(pair.parts(), pool.read, rows, compute, task=task, batch_size=size, each=tell, report=report)
+    else:
+        found = predict_answer(pair.parts(), pool, rows, recipe, compute, report)
+    scores = scaled(found, temperatures or {})
+    teacher = scores["teacher"]
+    return PoolScores(teacher.probs_NC, teacher.confidence_N, disagreement_of(teacher, scores["student"]))
+
+
+def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report = ignore) -> RoundResult:
+    """Train the pair on the labeled items, score R_U, and rank it by the recipe's strategy.
+
+    Raises
+    ------
+    TomoTutorError
+        Too few labels, a loss that is not finite, or too little memory.
+    """
+    task = TASKS[recipe.task]
+    if recipe.task == "segmentation":
+        check_per_pixel(recipe.strategy)
+    out_N = held_out(recipe, view.number, view.train_labels)
+    train_rows, train_labels = view.train_rows[~out_N], view.train_labels[~out_N]
+    task.check_trainable(train_labels)
+    seconds = {}
+    clock = time.perf_counter()
+    seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
+    pair = new_pair(view.pool, view.classes, recipe, view.start)
+    warm = view.weights is not None and recipe.init == "warm"
+    if view.weights is not None and recipe.init != "scratch":
+        load_weights(pair, view.weights)
+        if recipe.init == "shrink_perturb":
+            shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed), view.start))
+    strategy = STRATEGIES[recipe.strategy](recipe)
+    tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
+    x_NC = view.pool.read(train_rows)
+    fit(
+        pair,
+        x_NC,
+        train_labels,
+        recipe,
+        compute,
+        seed=seed,
+        warm=warm,
+        strategy=strategy,
+        tilt_range_N2=tilts,
+        report=report,
+    )
+    seconds["train"] = time.perf_counter() - clock
+
+    clock = time.perf_counter()
+    scored_rows = np.union1d(view.candidate_rows, view.other_rows).astype(np.int64)
+
+    def answer(rows: np.ndarray) -> dict[str, Scores]:
+        return predict_answer(pair.parts(), view.pool, rows, recipe, compute, report)
+
+    scores = predict(
+        pair.parts(), view.pool.read, scored_rows, compute, task=task, batch_size=_batch_size(view.pool), report=report
+    )
+    if recipe.tta != "none" and len(view.other_rows):
+        at = np.searchsorted(scored_rows, view.other_rows)
+        for name, kept in answer(view.other_rows).items():
+            scores[name].log_probs_NC[at] = kept.log_probs_NC
+    temperatures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    if out_N.any():
+        temperatures, metrics = calibrate(answer(view.train_rows[out_N]), view.train_labels[out_N])
+        scores = scaled(scores, temperatures)
+    seconds["score"] = time.perf_counter() - clock
+
+    clock = time.perf_counter()
+
+    def build(member_seed: int) -> Pair:
+        return new_pair(view.pool, view.classes, recipe.replace(seed=member_seed), view.start)
+
+    def previous() -> Net | None:
+        if view.weights is None:
+            return None
+        net = build(recipe.seed).teacher
+        load_net(net, view.weights / "teacher.safetensors")
+        return net
+
+    backend = RoundBackend(
+        view.pool,
+        train_rows,
+        train_labels,
+        view.open_rows,
+        pair,
+        build=build,
+        previous=previous,
+        scored_rows=scored_rows,
+        scores=scores,
+        recipe=recipe,
+        compute=compute,
+        folder=view.folder,
+        warm=warm,
+        report=report,
+    )
+    candidates = Candidates(
+        view.candidate_rows,
+        backend,
+        np.random.default_rng([recipe.seed, view.number, 1]),
+        labeled_rows=train_rows,
+        labels=train_labels,
+        unlabeled_rows=np.union1d(view.candidate_rows, view.open_rows),
+    )
+    strategy.fit(candidates)
+    order = ask_order(strategy, candidates)
+    seconds["select"] = time.perf_counter() - clock
+    teacher, student = scores["teacher"], scores["student"]
+    return RoundResult(
+        pair,
+        candidates.rows[order],
+        scored_rows,
+        teacher.probs_NC,
+        student.probs_NC,
+        disagreement_of(teacher, student),
+        seconds,
+        temperatures,
+        metrics,
+    )
+
+
+def predict_from_scratch(
+    view: RoundView, recipe: Recipe, compute: Compute, rows: np.ndarray, report: Report = ignore
+) -> np.ndarray:
+    """Train a teacher from scratch on a round's labels and return the classes it gives to other items: what a start is
+    held against.
+    """
+    pair = new_pair(view.pool, view.classes, recipe)
+    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
+    seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
+    x_NC = view.pool.read(view.train_rows)
+    fit(
+        pair,
+        x_NC,
+        view.train_labels,
+        recipe,
+        compute,
+        seed=seed,
+        with_student=False,
+        tilt_range_N2=tilts,
+        report=report,
+    )
+    return predict_answer({"teacher": pair.teacher}, view.pool, rows, recipe, compute, report)[
+        "teacher"
+    ].log_probs_NC.argmax(1)

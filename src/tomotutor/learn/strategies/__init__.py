@@ -1,0 +1,64 @@
+"""Query strategies: which of the unlabeled items to ask first. One file each (or each kind), and one line here."""
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.learn.strategies.adversarial import SRAAL, VAAL
+from tomotutor.learn.strategies.badge import Badge, PairBadge, Residual
+from tomotutor.learn.strategies.base import Arrays, Backend, Candidates, Scores, Strategy, ask_order, rank
+from tomotutor.learn.strategies.cod import TemporalDiscrepancy
+from tomotutor.learn.strategies.core_set import CoreSet
+from tomotutor.learn.strategies.gradient import EntropyGradient, ExpectedGradientLength
+from tomotutor.learn.strategies.loss_prediction import LossPrediction
+from tomotutor.learn.strategies.low_budget import ProbCover, TypiClust
+from tomotutor.learn.strategies.monte_carlo import BALD, MCDropout
+from tomotutor.learn.strategies.qbc import QueryByCommittee
+from tomotutor.learn.strategies.random import Random
+from tomotutor.learn.strategies.teacher_student import TeacherStudent, disagreement, disagreement_of
+from tomotutor.learn.strategies.uncertainty import Entropy, LeastConfidence, Margin
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "teacher_student": TeacherStudent,
+    "random": Random,
+    "entropy": Entropy,
+    "margin": Margin,
+    "least_confidence": LeastConfidence,
+    "mc_dropout": MCDropout,
+    "bald": BALD,
+    "qbc": QueryByCommittee,
+    "core_set": CoreSet,
+    "badge": Badge,
+    "vaal": VAAL,
+    "sraal": SRAAL,
+    "ll4al": LossPrediction,
+    "entropy_gradnorm": EntropyGradient,
+    "expected_gradnorm": EntropyGradient,  # the same number: see its docstring
+    "egl": ExpectedGradientLength,
+    "typiclust": TypiClust,
+    "prob_cover": ProbCover,
+    "cod": TemporalDiscrepancy,
+    "pair_badge": PairBadge,
+    "residual": Residual,
+}
+
+
+def check_per_pixel(name: str) -> None:
+    """Raise a TomoTutorError if a strategy has no meaning in segmentation."""
+    if not STRATEGIES[name].per_pixel:
+        fitting = ", ".join(n for n, strategy in STRATEGIES.items() if strategy.per_pixel)
+        raise TomoTutorError(
+            f"strategy {name} ranks items by one class each and cannot rank masks; in segmentation choose {fitting}"
+        )
+
+
+__all__ = [
+    "STRATEGIES",
+    "Arrays",
+    "Backend",
+    "Candidates",
+    "Scores",
+    "Strategy",
+    "ask_order",
+    "check_per_pixel",
+    "disagreement",
+    "disagreement_of",
+    "rank",
+]

@@ -1,0 +1,331 @@
+"""fit() trains teacher and student together; predict() runs them over a pool. Both report progress, and stop where a
+report raises.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tomotutor.base.errors import TomoTutorError, TrainingDivergedError
+from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.learn.augment import asymmetric
+from tomotutor.learn.compute import Compute
+from tomotutor.learn.models import Net, Output, Pair
+from tomotutor.learn.recipe import Recipe
+from tomotutor.learn.strategies import Scores, Strategy
+from tomotutor.learn.tasks import TASKS, Task
+from tomotutor.learn.transfer import transfer_loss
+
+T = TypeVar("T")
+AuxLoss = Callable[
+    [Output, Tensor], Tensor | float
+]  # (teacher's output, its loss for each item): what a strategy adds to the mean
+
+
+def number_of_steps(recipe: Recipe, items: int, *, warm: bool) -> int:
+    """Return the mini-batches of one training: whole epochs, or the recipe's number of steps or passes (half of it when
+    warm).
+    """
+    if recipe.epochs:
+        return max(1, math.ceil(recipe.epochs * items / recipe.batch_size))
+    steps = max(recipe.steps, math.ceil(recipe.passes * items / recipe.batch_size))
+    return max(1, steps // 2) if warm else steps
+
+
+def batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield `steps` index tensors from an endless run of random permutations, so that every item is seen
+    equally often.
+    """
+    waiting = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(waiting) < batch_size:
+            waiting = torch.cat((waiting, torch.randperm(items, generator=generator)))
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]
+
+
+def _optimizer(
+    net: nn.Module, recipe: Recipe, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "adam":
+        optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    else:
+        optimizer = torch.optim.SGD(
+            net.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+    if recipe.schedule == "one_cycle":
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.learning_rate, total_steps=steps, cycle_momentum=False
+        )
+    milestone = max(1, round(steps * recipe.decay_at))
+    return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, [milestone], gamma=0.1)
+
+
+def fit(
+    pair: Pair,
+    x_NC: np.ndarray,
+    y_N: np.ndarray,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    seed: int,
+    warm: bool = False,
+    with_student: bool = True,
+    strategy: Strategy | None = None,
+    tilt_range_N2: np.ndarray | None = None,
+    report: Report = ignore,
+) -> None:
+    """Train teacher and student together, in place.
+
+    One mini-batch and one augmentation serve both. The teacher sees only its cross-entropy; the student adds
+    λ times the attention transfer from the teacher's detached maps (arXiv 2509.15805, section III).
+
+    Parameters
+    ----------
+    pair : Pair
+        The networks.
+    x_NC : ndarray
+        (N, C, ...spatial) float32 items.
+    y_N : ndarray
+        (N,) class numbers from 0; (N, y, x) in segmentation, 255 where a pixel is void.
+    recipe, compute
+        Settings, and where to run.
+    seed : int
+        Seeds data order and augmentation.
+    warm : bool
+        Whether the pair comes from an earlier round (a step-counted recipe then trains half as long).
+    with_student : bool
+        False trains the teacher alone; its gradients are bit-identical either way.
+    strategy : Strategy, optional
+        May hook into the teacher, add to its loss, and have networks of its own trained along.
+    tilt_range_N2 : ndarray, optional
+        Smallest and largest tilt of each item, degrees, nan where unknown: augmentation keeps the missing wedge in
+        place.
+    report : callable
+        Called after each mini-batch; what it raises (a cancellation) ends the training.
+
+    Raises
+    ------
+    TrainingDivergedError
+        The loss is not finite.
+    """
+    compute.apply_threads()
+    steps = number_of_steps(recipe, len(x_NC), warm=warm)
+    strategy = strategy or Strategy(recipe)
+    compute.prepare(pair.teacher)
+    along = strategy.attach(pair.teacher, compute.put(torch.from_numpy(x_NC[:1])), seed)
+    generator = torch.Generator().manual_seed(seed)
+    task = TASKS[recipe.task]
+    x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N)
+    lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
+
+    def feed() -> Iterator[tuple[Tensor, Tensor]]:
+        for index in batches(len(x), recipe.batch_size, steps, generator):
+            yield task.augment(x[index], y[index].long(), recipe.augmentation, generator, lopsided_N[index].tolist())
+
+    nets = [pair.teacher, *([pair.student] if with_student else []), *along]
+    learn(pair, nets, feed(), steps, len(x), recipe, compute, strategy.aux_loss, report)
+
+
+def learn(
+    pair: Pair,
+    nets: Sequence[nn.Module],
+    feed: Iterable[tuple[Tensor, Tensor]],
+    steps: int,
+    items: int,
+    recipe: Recipe,
+    compute: Compute,
+    aux_loss: Callable[..., Tensor | float],
+    report: Report = ignore,
+) -> None:
+    """Train networks, in place, on the `steps` mini-batches that `feed` gives; the loop of `fit`.
+
+    Parameters
+    ----------
+    pair, recipe, compute, report
+        As in `fit`.
+    nets : sequence of Module
+        All that is trained: the teacher, the student if it is to be, and what a strategy has trained along.
+    feed : iterable of (x, y)
+        Mini-batches (N, C, ...spatial) and their class numbers or masks.
+    steps, items : int
+        Mini-batches in all, and items in a pass over the data.
+    aux_loss : callable
+        `Strategy.aux_loss`.
+    """
+    optimizers = []
+    for net in nets:
+        compute.prepare(net)
+        net.train()
+        optimizers.append(_optimizer(net, recipe, steps))
+    pieces = 1
+    epochs = max(1, math.ceil(steps * recipe.batch_size / items))
+    start = time.perf_counter()
+    for step, (x_batch, y_batch) in enumerate(feed, start=1):
+        strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
+        pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
+        if not math.isfinite(loss):
+            raise TrainingDivergedError(
+                f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
+                f"Lower the learning rate (now {recipe.learning_rate:g}) or look for broken items among the labeled "
+                "ones"
+            )
+        for optimizer, scheduler in optimizers:
+            optimizer.step()
+            scheduler.step()
+        eta_s = (time.perf_counter() - start) / step * (steps - step)
+        epoch = min(epochs, 1 + (step * recipe.batch_size - 1) // items)
+        report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
+
+
+def _step_in_memory(
+    pair: Pair,
+    nets: Sequence[nn.Module],
+    x: Tensor,
+    y: Tensor,
+    recipe: Recipe,
+    compute: Compute,
+    pieces: int,
+    aux_loss: AuxLoss,
+) -> tuple[int, float]:
+    """Accumulate the gradients of one mini-batch; where device memory ends, split the batch further and
+    start it again.
+    """
+    while True:
+        for net in nets:
+            net.zero_grad(set_to_none=True)
+        try:
+            return pieces, _accumulate(pair, nets, x, y, recipe, compute, pieces, aux_loss)
+        except torch.OutOfMemoryError:
+            if pieces * 4 > len(x):  # batch norm needs two items in a piece
+                raise TomoTutorError(
+                    f"training: {compute.device} has too little free memory even for a few items at a time; "
+                    "close other programs that use it, or choose a smaller width"
+                ) from None
+            pieces *= 2
+        if compute.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _accumulate(
+    pair: Pair,
+    nets: Sequence[nn.Module],
+    x: Tensor,
+    y: Tensor,
+    recipe: Recipe,
+    compute: Compute,
+    pieces: int,
+    aux_loss: AuxLoss,
+) -> float:
+    transfer, task_loss = transfer_loss(recipe.transfer, recipe.at_form), TASKS[recipe.task].loss
+    total = 0.0
+    for x_piece, y_piece in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
+        share = len(x_piece) / len(x)
+        x_piece, y_piece = compute.put(x_piece), y_piece.to(compute.device)
+        with compute.autocast():
+            teacher = pair.teacher(x_piece)
+        loss_N = task_loss(teacher.logits, y_piece)
+        loss = loss_N.mean() + aux_loss(teacher, loss_N.detach())
+        (loss * share).backward()
+        total += float(loss.detach()) * share
+        if pair.student in nets:
+            with compute.autocast():
+                student = pair.student(x_piece)
+            student_loss = task_loss(student.logits, y_piece).mean()
+            if recipe.transfer_weight:
+                student_loss = student_loss + recipe.transfer_weight * transfer(student, teacher)
+            (student_loss * share).backward()
+            if not math.isfinite(float(student_loss.detach())):
+                return math.nan
+    return total
+
+
+def map_batches(
+    function: Callable[[Tensor], T],
+    read: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,
+    compute: Compute,
+    batch_size: int,
+    report: Report,
+) -> Iterator[tuple[np.ndarray, T]]:
+    """Yield the rows of each batch, in order, and what a function returns for it; the batch is halved where device
+    memory ends.
+    """
+    start, done = time.perf_counter(), 0
+    while done < len(rows):
+        index = rows[done : done + batch_size]
+        try:
+            found = function(compute.put(torch.from_numpy(read(index))))
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise TomoTutorError(f"scoring: {compute.device} has too little free memory for one item") from None
+            batch_size = max(1, batch_size // 2)
+            continue
+        yield index, found
+        done += len(index)
+        report(Progress("score", done, len(rows), eta_s=(time.perf_counter() - start) / done * (len(rows) - done)))
+
+
+def predict(
+    nets: dict[str, Net],
+    read: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,
+    compute: Compute,
+    *,
+    task: Task = TASKS["classification"],
+    batch_size: int = 64,
+    each: Callable[[np.ndarray, dict[str, Output]], None] | None = None,
+    report: Report = ignore,
+) -> dict[str, Scores]:
+    """Run networks over items in eval mode, without augmentation, at temperature 1.
+
+    Parameters
+    ----------
+    nets : dict of str to Net
+        Networks by name; each batch is read once for all.
+    read : callable
+        `pool.read`: row numbers to (N, C, ...spatial) float32.
+    rows : ndarray
+        Rows to score, in this order.
+    task : Task
+        Says what is kept of a batch.
+    each : callable
+        Called with the rows and outputs of each batch, for what would be too large to keep.
+    compute, batch_size, report
+        As in `fit`; the batch is halved where device memory ends.
+
+    Returns
+    -------
+    dict of str to Scores
+        One per network, in the order of `rows`.
+    """
+    compute.apply_threads()
+    for net in nets.values():
+        compute.prepare(net)
+        net.eval()
+    parts: dict[str, list[Scores]] = {name: [] for name in nets}
+
+    def run(x: Tensor) -> dict[str, Output]:
+        with torch.inference_mode(), compute.autocast():
+            return {name: net(x) for name, net in nets.items()}
+
+    for index, outputs in map_batches(run, read, rows, compute, batch_size, report):
+        for name, scores in task.scores(outputs).items():
+            parts[name].append(scores)
+        if each:
+            each(index, outputs)
+    return {name: Scores.join(parts[name]) if parts[name] else _no_scores(net) for name, net in nets.items()}
+
+
+def _no_scores(net: Net) -> Scores:
+    classes, features = net.fc.weight.shape[:2]
+    return Scores(np.zeros((0, classes)), np.zeros((0, features), np.float32))

@@ -1,7 +1,0 @@
-"""The networks: residual networks in 2D and 3D, VGG, DRN, and the pairs made of them."""
-
-from tomotutor.models.common import Net, Output
-from tomotutor.models.pair import MODELS, PAIRS, Pair, Shape, build_net, build_pair
-from tomotutor.models.resnet import STEMS, ResNet
-
-__all__ = ["MODELS", "PAIRS", "STEMS", "Net", "Output", "Pair", "ResNet", "Shape", "build_net", "build_pair"]

@@ -1,9 +1,0 @@
-"""What is learnt: a class for each item, or for each pixel. One file each, and one line here."""
-
-from tomotutor.tasks.base import Task
-from tomotutor.tasks.classification import CLASSIFICATION
-from tomotutor.tasks.segmentation import SEGMENTATION, VOID, Confusion
-
-TASKS: dict[str, Task] = {"classification": CLASSIFICATION, "segmentation": SEGMENTATION}
-
-__all__ = ["TASKS", "VOID", "Confusion", "Task"]

@@ -1,0 +1,308 @@
+"""Pretraining: a tiny one, as a person runs it, and what it leaves behind."""
+
+import argparse
+import hashlib
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from helpers import two_kinds, write_mrc
+from tomotutor.base.errors import CancelledError, TomoTutorError
+from tomotutor.base.progress import Progress, ignore
+from tomotutor.cli import main, make_parser
+from tomotutor.cli.pretrain import choose_structures, command_line, reporter
+from tomotutor.learn import pretrain as module
+from tomotutor.learn.compute import Compute
+from tomotutor.learn.models import build_pair
+from tomotutor.learn.pretrain import PretrainSettings, pretrain
+from tomotutor.learn.start import find_start, load_start
+from tomotutor.simulate import Structure
+from tomotutor.simulate.varied import Variation
+
+SMALL = Variation(box=16, voxel_size_angst=(11.0, 15.0), neighbours=2, pick_error_voxel=1.0)
+QUICK = PretrainSettings(steps=3, batch_size=32, width=0.25, learning_rate=0.02, workers=0)
+THREE = [Structure(name) for name in ("made-up-0", "made-up-1", "ferritin")]
+
+
+@pytest.fixture(autouse=True)
+def few_test_items(monkeypatch):
+    monkeypatch.setattr(module, "TEST_ITEMS", 64)
+
+
+def run(folder, settings=QUICK, report=ignore, more=None):
+    return pretrain(folder, THREE, settings, SMALL, Compute(), report, more)
+
+
+def tensors(folder):
+    return {name: load_file(folder / f"{name}.safetensors") for name in ("teacher", "student")}
+
+
+def same(one, other):
+    return all(torch.equal(value, other[name][key]) for name, net in one.items() for key, value in net.items())
+
+
+def test_weights_are_small_halves_and_follow_from_the_seed(tmp_path):
+    threads = torch.get_num_threads()
+    try:
+        for name, changes in (("a", {}), ("b", {"workers": 1}), ("c", {"seed": 1})):
+            run(tmp_path / name, PretrainSettings(**{**vars(QUICK), **changes}))
+    finally:
+        torch.set_num_threads(threads)
+    found = {name: tensors(tmp_path / name) for name in "abc"}
+    assert same(found["a"], found["b"])  # simulated beside the training or in it
+    assert not same(found["a"], found["c"])
+    files = sorted((tmp_path / "a").iterdir())
+    assert [path.name for path in files] == ["start.json", "student.safetensors", "teacher.safetensors"]
+    assert all(path.stat().st_size < 5e6 for path in files)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / name for name in "abc"]
+    for net in found["a"].values():
+        assert {value.dtype for value in net.values() if value.is_floating_point()} == {torch.float16}
+        assert all(value.isfinite().all() for value in net.values())
+        assert net["fc.weight"].shape == (4, 128)  # three complexes and false picks
+
+
+def test_it_learns(tmp_path):
+    """Ferritin, a hollow cage, and a ribosome at a kind SNR."""
+    kind = Variation(
+        box=16,
+        voxel_size_angst=(13.0, 15.0),
+        snr=(20.0, 20.0),
+        tilt_deg=(70, 70),
+        tilt_step_deg=(1, 1),
+        neighbours=0,
+        pick_error_voxel=0,
+        false_picks=0,
+        defocus_um=(1.5, 1.5),
+    )
+    losses = []
+
+    def keep(progress):
+        if progress.stage == "train":
+            losses.append(progress.loss)
+
+    settings = PretrainSettings(steps=12, batch_size=32, learning_rate=0.02, workers=0)
+    card = pretrain(tmp_path / "w", [Structure("ribosome"), Structure("ferritin")], settings, kind, Compute(), keep)
+    assert losses[-1] < 0.5 * losses[0]
+    assert card["accuracy"]["teacher"] > 0.8
+
+
+@pytest.mark.parametrize("objective", ["classes", "metric"])
+def test_the_weights_are_a_start(tmp_path, objective):
+    settings = PretrainSettings(**{**vars(QUICK), "objective": objective})
+    run(tmp_path / "a", settings)
+    pair = build_pair("resnet18", ndim=3, channels=1, edge=16, classes=2, width=0.25, seed=5)
+    folder, card = find_start(str(tmp_path / "a"))
+    load_start(pair, folder)
+    assert (card["teacher"], card["stem"], card["width"]) == ("resnet18", "3s2", 0.25)
+    run(tmp_path / "b", settings)
+    assert same(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
+
+
+def test_stages_are_told_and_a_stopped_pretraining_leaves_nothing(tmp_path):
+    told = []
+    run(tmp_path / "a", report=told.append)
+    assert [(p.stage, p.done, p.total) for p in told] == [
+        *(("densities", i, 3) for i in (1, 2, 3)),
+        *(("train", i, 3) for i in (1, 2, 3)),
+        ("score", 32, 64),
+        ("score", 64, 64),
+    ]
+
+    def stop(progress):
+        if progress.stage == "score":
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        run(tmp_path / "b", report=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind", "message"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Killed. ",
+            TomoTutorError,
+            "is killed by signal: Killed); take fewer workers, or 0",
+        ),
+        ("a bug", RuntimeError, "a bug"),
+    ],
+)
+def test_a_lost_worker_is_one_sentence(tmp_path, monkeypatch, problem, kind, message):
+    def lose(*args):
+        raise RuntimeError(problem)
+
+    monkeypatch.setattr(module, "learn", lose)
+    with pytest.raises(kind, match=re.escape(message)):
+        run(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+COMMAND = [
+    "--made-up",
+    "2",
+    "--steps",
+    "2",
+    "--batch-size",
+    "32",
+    "--box",
+    "16",
+    "--voxel-size",
+    "11,15",
+    "--workers",
+    "0",
+]
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tomotutor.learn.compute.candidates", lambda device, threads: [])
+    volume = two_kinds(1, 16)[0][0].clip(0)
+    for name in ("held", "kept"):
+        write_mrc(tmp_path / "maps" / f"{name}.mrc", volume, 10.0)
+    out = tmp_path / "deep" / "weights"
+    words = [
+        "pretrain",
+        "--structures",
+        str(tmp_path / "maps"),
+        "ferritin",
+        f"--out={out}",
+        "--exclude",
+        "held",
+        *COMMAND,
+        "--device",
+        "cpu",
+    ]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "4 complexes, 2 mini-batches of 32 on" in shown
+    assert f"next: tomotutor new SESSION ... --start {out}" in shown
+    text = (out / "start.json").read_text()
+    card = json.loads(text)
+    assert f"teacher {card['accuracy']['teacher']:.3f}, student {card['accuracy']['student']:.3f}" in shown
+    assert [c["name"] for c in card["complexes"]] == ["kept", "ferritin", "made-up-0", "made-up-1"]
+    assert card["complexes"][0]["file"] == "kept.mrc"
+    assert card["complexes"][0]["sha256"] == hashlib.sha256((tmp_path / "maps" / "kept.mrc").read_bytes()).hexdigest()
+    assert card["excluded"] == ["held"]
+    assert (
+        card["command"]
+        == "tomotutor pretrain --structures maps ferritin --out=weights --exclude held "
+        + " ".join(COMMAND)
+        + " --device cpu"
+    )
+    assert str(tmp_path) not in text
+    assert card["settings"] == {**vars(PretrainSettings()), "steps": 2, "batch_size": 32, "workers": 0}
+    assert (card["variation"]["box"], card["variation"]["voxel_size_angst"]) == (16, [11.0, 15.0])
+    assert set(card) == {
+        "teacher",
+        "stem",
+        "width",
+        "box",
+        "complexes",
+        "variation",
+        "settings",
+        "compute",
+        "accuracy",
+        "date",
+        "seconds",
+        "versions",
+        "excluded",
+        "command",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--exclude", "ferritin,FERRITIN"],
+            "--exclude: found no complex called 'FERRITIN'; expected some of ribosome, proteasome",
+        ),
+        (["--exclude", "made-up-0", "--made-up", "2"], "found no complex called 'made-up-0'"),
+        (
+            ["--exclude", "ribosome,proteasome,chaperonin,ferritin", "--made-up", "1", "--precision", "float32"],
+            "found 1 complexes that fit",
+        ),
+        (["--structures", "nowhere"], "nowhere: no such file or folder"),
+        (["--made-up", "-2"], "--made-up -2: expected a number from 0"),
+        (["--tilt", "70,40"], "tilt 70,40: expected two numbers between 10 and 80 degrees, the smaller one first"),
+        (["--tilt", "-60,60"], "tilt -60,60"),
+        (["--batch-size", "20"], "a batch of a multiple of 32"),
+        (["--steps", "0"], "steps 0"),
+        (["--learning-rate", "0"], "learning rate 0"),
+        (["--workers", "-1"], "workers -1"),
+        (["--seed", "-1"], "seed -1"),
+        (["--box", "200"], "box 200"),
+        (["--false-picks", "1"], "false picks 1"),
+        (["--out", "{here}"], "exists already; choose another folder"),
+        (["--out", "{here}/file/weights"], "file/weights: cannot be written"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, capsys, words, message):
+    (tmp_path / "file").write_text("")
+    words = [word.format(here=tmp_path) for word in words]
+    short = ["--steps", "1", "--batch-size", "32", "--workers", "0", "--box", "16", "--precision", "float32"]
+    assert main(["pretrain", "--out", str(tmp_path / "weights"), *short, *words]) == 1
+    shown = capsys.readouterr().err.strip().splitlines()[-1]
+    assert shown.startswith("tomotutor: ")
+    assert message in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_command_s_defaults_are_those_of_python():
+    args = vars(make_parser().parse_args(["pretrain", "--out", "x"]))
+    renamed = {
+        "tilt_deg": "tilt",
+        "voxel_size_angst": "voxel_size",
+        "tilt_step_deg": "tilt_step",
+        "defocus_um": "defocus",
+    }
+    renamed["pick_error_voxel"] = "pick_error"
+    for value in (PretrainSettings(), Variation()):
+        for name, default in vars(value).items():
+            if name != "amplitude_contrast":
+                assert args[renamed.get(name, name)] == default, name
+
+
+def test_made_up_complexes_and_structures_of_one_name_are_refused(tmp_path):
+    path = write_mrc(tmp_path / "made-up-1.mrc", two_kinds(1)[0][0])
+    assert len(choose_structures([str(path)], [], 1)) == 2
+    with pytest.raises(TomoTutorError, match="called 'made-up-1' too"):
+        choose_structures([str(path)], [], 2)
+
+
+def test_a_command_line_tells_no_folders():
+    words = ["pretrain", "--structures", "/home/me/maps/", "a/b.csv", "--out=/scratch/me/w x", "--voxel-size", "6,12"]
+    assert command_line(words) == "tomotutor pretrain --structures maps b.csv '--out=w x' --voxel-size 6,12"
+
+
+def test_a_log_gets_a_line_now_and_then_and_a_person_one_that_changes(capsys, monkeypatch):
+    report = reporter(0)
+    report(Progress("densities", 3, 45))
+    report(Progress("train", 10, 20, 1, 1, 2.5, 90.0))
+    assert capsys.readouterr().err == "densities: 3 of 45\ntrain: 10 of 20, loss 2.500, 1.5 min left\n"
+    seldom = reporter(1000)
+    seldom(Progress("train", 10, 20, 1, 1, 2.5, 90.0))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    report = reporter()
+    report(Progress("densities", 3, 45))
+    report(Progress("train", 10, 20, 1, 1, 2.5, 90.0))
+    assert capsys.readouterr().err.split("\r\x1b[K") == [
+        "",
+        "densities: 3 of 45",
+        "training: mini-batch 10 of 20, loss 2.500, 90 s left",
+    ]
+
+
+@pytest.mark.parametrize(("precision", "below"), [("float32", 0), ("bfloat16", 4)])
+def test_a_worker_has_its_core(monkeypatch, precision, below):
+    from tomotutor.cli.pretrain import _compute
+
+    monkeypatch.setattr("tomotutor.learn.compute.available_threads", lambda: 4)
+    args = argparse.Namespace(device="cpu", precision=precision)
+    for workers, threads in ((0, 4), (1, 3), (9, 1)):
+        settings = PretrainSettings(workers=workers)
+        assert _compute(args, settings, SMALL, 3) == Compute("cpu", precision, True, below, threads)

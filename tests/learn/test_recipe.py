@@ -1,0 +1,112 @@
+import tomllib
+
+import pytest
+import tomli_w
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.learn.recipe import PRESETS, Recipe, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_presets_round_trip_through_toml(name, ndim):
+    recipe = preset(name, ndim)
+    assert Recipe.from_dict(tomllib.loads(tomli_w.dumps(recipe.to_dict()))) == recipe
+
+
+def test_paper_is_the_papers_schedule():
+    paper = preset("paper", 3)
+    assert (paper.width, paper.at_form, paper.transfer_weight, paper.epochs, paper.decay_at) == (
+        1.0,
+        "l2",
+        100,
+        100,
+        0.8,
+    )
+    assert (paper.optimizer, paper.learning_rate, paper.momentum, paper.weight_decay) == ("sgd", 0.1, 0.9, 5e-4)
+    assert (paper.precision, paper.audit_share, paper.candidate_factor) == ("float32", 0, 10)
+    cifar = preset("paper", 2)
+    assert (cifar.epochs, cifar.batch_size, cifar.augmentation) == (200, 128, "strong")
+
+
+def test_app_does_not_grow_with_the_labels():
+    assert preset("app", 3).epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"at_form": "l3"}, "at_form is 'l3'; expected one of l2, mean_sq"),
+        ({"colour": "red"}, "unknown setting 'colour'; expected one of name, task"),
+        ({"steps": "many"}, "steps is 'many'; expected int"),
+        ({"width": "0.3"}, "width is 0.3"),
+        ({"steps": "0"}, "epochs and steps are both 0"),
+        ({"audit_share": "1"}, "audit_share is 1"),
+        ({"query_size": "0"}, "query_size is 0"),
+        ({"strategy": "psychic"}, "strategy is 'psychic'"),
+        ({"committee": "1"}, "committee is 1; expected 2 networks at least"),
+        ({"task": "segmentation", "teacher": "drn_d_22", "audit_share": "0", "tta": "half_turns"}, "tta turns volumes"),
+        ({"mc_passes": "0"}, "mc_passes is 0"),
+        ({"teacher": "resnet1000"}, "teacher is 'resnet1000'"),
+        ({"teacher": "drn_d_22"}, "teacher drn_d_22 is not for classification; expected resnet18 or resnet34"),
+        ({"task": "segmentation"}, "teacher resnet18 is not for segmentation; expected drn_d_22"),
+        ({"task": "segmentation", "teacher": "drn_d_22"}, "set audit_share to 0"),
+        ({"stem": "wide"}, "stem is 'wide'; expected one of auto, 7s2pool"),
+    ],
+)
+def test_wrong_settings_are_said(settings, message):
+    with pytest.raises(TomoTutorError, match=message):
+        Recipe().with_settings(settings)
+
+
+def test_the_choices_are_those_of_the_registries():
+    from tomotutor.learn.models import PAIRS, STEMS
+    from tomotutor.learn.recipe import CHOICES
+    from tomotutor.learn.strategies import STRATEGIES
+    from tomotutor.learn.tasks import TASKS
+    from tomotutor.learn.transfer import ATTENTION_FORMS, MODULE_DISTANCES, OTHER_TRANSFERS
+
+    assert CHOICES["strategy"] == tuple(STRATEGIES)
+    assert CHOICES["teacher"] == tuple(PAIRS)
+    assert CHOICES["stem"] == ("auto", *STEMS)
+    assert CHOICES["task"] == tuple(TASKS)
+    assert CHOICES["at_form"] == tuple(ATTENTION_FORMS)
+    assert CHOICES["transfer"] == ("at", *OTHER_TRANSFERS)
+    assert CHOICES["uncertainty"] == ("kl_ts", "kl_st", "js", *MODULE_DISTANCES)
+
+
+PAPER = [  # data, epochs, batch, optimizer, rate, decay at epoch, teacher, initial, query
+    ("cifar10", 200, 128, "sgd", 0.1, 160, "resnet18", 5000, 2500),
+    ("cifar100", 200, 128, "sgd", 0.1, 160, "resnet18", 5000, 2500),
+    ("svhn", 200, 128, "sgd", 0.1, 160, "resnet18", 7324, 3662),
+    ("caltech101", 50, 64, "sgd", 0.01, 40, "resnet18", 868, 434),
+    ("imagenet", 100, 64, "adam", 0.1, 100, "vgg16", 128120, 64060),
+    ("cityscapes", 50, None, "adam", 5e-4, 40, "drn_d_22", 298, 149),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "epochs", "batch", "optimizer", "rate", "decay", "teacher", "initial", "query"), PAPER
+)
+def test_the_paper_preset_knows_the_data_sets(kind, epochs, batch, optimizer, rate, decay, teacher, initial, query):
+    task = "segmentation" if teacher == "drn_d_22" else "classification"
+    recipe = preset("paper", 2, kind, task)
+    assert (recipe.task, recipe.epochs, recipe.optimizer, recipe.learning_rate, recipe.teacher) == (
+        task,
+        epochs,
+        optimizer,
+        rate,
+        teacher,
+    )
+    assert batch is None or recipe.batch_size == batch
+    assert recipe.decay_at * epochs == decay
+    assert (recipe.initial_size, recipe.query_size) == (initial, query)
+    assert optimizer == "adam" or (recipe.momentum, recipe.weight_decay) == (0.9, 5e-4)
+    assert recipe.augmentation == ("strong" if kind in ("cifar10", "cifar100", "svhn") else "flip")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_segmentation_has_presets_of_its_own(name):
+    recipe = preset(name, 2, task="segmentation")
+    assert (recipe.task, recipe.teacher, recipe.audit_share) == ("segmentation", "drn_d_22", 0)
+    assert Recipe.from_dict(tomllib.loads(tomli_w.dumps(recipe.to_dict()))) == recipe
