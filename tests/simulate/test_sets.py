@@ -243,7 +243,8 @@ def test_an_item_depends_on_its_number_alone():
     made = make_subtomograms(fine, np.zeros(3, int), np.array([7, 2, 10**6]), SubtomogramSettings(), Imaging())
     assert made.x_NDHW.shape == (3, 32, 32, 32)
     again = make_subtomograms(fine, np.zeros(1, int), np.array([2]), SubtomogramSettings(), Imaging())
-    np.testing.assert_array_equal(made.x_NDHW[1], again.x_NDHW[0])
+    # not bit for bit: on some processors an FFT of three boxes rounds otherwise than one of a single box
+    np.testing.assert_allclose(made.x_NDHW[1], again.x_NDHW[0], atol=1e-4)
 
 
 def test_the_sample_session_opens(tmp_path):
