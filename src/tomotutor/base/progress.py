@@ -13,10 +13,10 @@ class Progress:
 
     Attributes
     ----------
-    stage : {"train", "score", "densities"}
+    stage : {"train", "score", "embed", "densities"}
         What is running.
     done, total : int
-        Mini-batches (train), items (score) or complexes (densities, of a pretraining).
+        Mini-batches (train), items (score, embed) or complexes (densities, of a pretraining).
     epoch, epochs : int
         Passes over the labeled set, counted from 1; 0 while scoring.
     loss : float

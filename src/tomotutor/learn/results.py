@@ -35,6 +35,46 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """The newest answer for every item, between rounds and right after them.
+
+    Attributes
+    ----------
+    class_N : ndarray of int
+        Class number: the label where there is one, else the prediction.
+    confidence_N : ndarray
+        Calibrated probability of that class; 1 for labeled items.
+    disagreement_N : ndarray
+        KL(p_T ‖ p_S) of the heads on the teacher's and on the student's embedding, nats; of labeled items, too.
+    labeled_N : ndarray of bool
+        Whether a person (or oracle) said so.
+    source : str
+        What answers, in words: "head on round 3", "model of round 3".
+    version : int
+        Grows with every fit.
+    unknown : tuple of int
+        Classes without a label, which are never predicted.
+    """
+
+    class_N: np.ndarray
+    confidence_N: np.ndarray
+    disagreement_N: np.ndarray
+    labeled_N: np.ndarray
+    source: str
+    version: int
+    unknown: tuple[int, ...] = ()
+
+
+def changed(before: Answers | None, after: Answers) -> np.ndarray:
+    """Return the rows whose class is another one, or that are labeled now and were not (or the other way round); all
+    rows where there were no answers.
+    """
+    if before is None or len(before.class_N) != len(after.class_N):
+        return np.arange(len(after.class_N))
+    return np.flatnonzero((before.class_N != after.class_N) | (before.labeled_N != after.labeled_N))
+
+
+@dataclass(frozen=True)
 class PoolScores:
     """What the model of a round says of every item of the pool; in segmentation `teacher_probs_NC` are shares of the
     image.
