@@ -202,14 +202,36 @@ def _log_softmax(z_NC: np.ndarray) -> np.ndarray:
 
 
 def _fit(x_LD: np.ndarray, label_L: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return W (D, K), b (K) and the K class numbers; two classes get two opposite columns."""
-    from sklearn.linear_model import LogisticRegression
+    """Return W (D, K), b (K) and the K class numbers that minimise C·Σ −log softmax(W·x + b)_y + ‖W‖²/2, by L-BFGS.
 
-    model = LogisticRegression(C=penalty, tol=1e-4, max_iter=200).fit(x_LD, label_L)
-    weight_KD, bias_K = model.coef_, model.intercept_
-    if len(weight_KD) == 1:
-        weight_KD, bias_K = np.vstack([-weight_KD, weight_KD]) / 2, np.concatenate([-bias_K, bias_K]) / 2
-    return weight_KD.T.astype(np.float32), bias_K.astype(np.float32), model.classes_
+    scikit-learn's fit is the same, but it warns where it stops early, which no thread beside a screen may do.
+    """
+    from scipy.optimize import minimize
+
+    seen, y_L = np.unique(label_L, return_inverse=True)
+    x_LE = np.column_stack([x_LD, np.ones(len(x_LD))]).astype(np.float64)  # the last column is b's
+    one_hot_LK = np.eye(len(seen))[y_L]
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        w_EK = flat.reshape(x_LE.shape[1], len(seen))
+        z_LK = x_LE @ w_EK
+        z_LK -= z_LK.max(1, keepdims=True)
+        p_LK = np.exp(z_LK)
+        total_L = p_LK.sum(1, keepdims=True)
+        held_EK = w_EK.copy()
+        held_EK[-1] = 0
+        value = penalty * float(np.log(total_L).sum() - (z_LK * one_hot_LK).sum()) + float(np.square(held_EK).sum()) / 2
+        return value, (penalty * (x_LE.T @ (p_LK / total_L - one_hot_LK)) + held_EK).ravel()
+
+    found = minimize(
+        loss,
+        np.zeros(x_LE.shape[1] * len(seen)),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 300, "ftol": 1e-6, "gtol": 5e-4 * penalty * len(y_L)},
+    )
+    w_EK = found.x.reshape(x_LE.shape[1], len(seen)).astype(np.float32)
+    return w_EK[:-1], w_EK[-1], seen
 
 
 def assign_folds(label_L: np.ndarray, group_L: np.ndarray | None, folds: int) -> np.ndarray:
