@@ -37,7 +37,7 @@ def test_probabilities_are_those_of_scikit_learn(classes, monkeypatch):
         logits = np.stack([np.zeros_like(logits), logits], 1)
     expected = np.exp(logits / head.temperature)
     expected /= expected.sum(1, keepdims=True)
-    np.testing.assert_allclose(head.probs(x), expected, atol=0.04)
+    np.testing.assert_allclose(head.probs(x), expected, atol=0.02)
     picked = np.array([250, 3, 77])
     np.testing.assert_allclose(head.probs(x, picked), head.probs(x)[picked], atol=1e-6)
 
@@ -60,7 +60,7 @@ def test_held_out_answers_come_from_a_head_that_has_not_seen_the_label():
     peer = LogisticRegression(C=1.0, tol=1e-8, max_iter=2000).fit(z[rows][inside], y[rows][inside])
     logits = peer.decision_function(z[rows][~inside]) / head.temperature
     expected = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-    np.testing.assert_allclose(np.exp(head.held_out_LC[~inside]), expected, atol=0.04)
+    np.testing.assert_allclose(np.exp(head.held_out_LC[~inside]), expected, atol=0.02)
 
 
 def test_a_given_temperature_needs_no_folds():

@@ -228,7 +228,7 @@ def _fit(x_LD: np.ndarray, label_L: np.ndarray, penalty: float) -> tuple[np.ndar
         np.zeros(x_LE.shape[1] * len(seen)),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": 300, "ftol": 1e-6, "gtol": 5e-4 * penalty * len(y_L)},
+        options={"maxiter": 300, "ftol": 1e-7, "gtol": 1e-4 * penalty * len(y_L)},
     )
     w_EK = found.x.reshape(x_LE.shape[1], len(seen)).astype(np.float32)
     return w_EK[:-1], w_EK[-1], seen
