@@ -14,6 +14,12 @@ def entropy(probs_NC: np.ndarray) -> np.ndarray:
     return -(probs_NC * log_p).sum(-1)
 
 
+def margin(log_p_NC: np.ndarray) -> np.ndarray:
+    """p₁ − p₂, the two most probable classes."""
+    top_two = np.partition(np.exp(log_p_NC), -2, axis=1)[:, -2:]
+    return top_two[:, 1] - top_two[:, 0]
+
+
 class Entropy(Strategy):
     """Ask where the teacher's distribution is widest: −Σ p log p, in nats."""
 
@@ -33,10 +39,6 @@ class Margin(Strategy):
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
-        def margin(log_p: np.ndarray) -> np.ndarray:
-            top_two = np.partition(np.exp(log_p), -2, axis=1)[:, -2:]
-            return top_two[:, 1] - top_two[:, 0]
-
         return -candidates.teacher.measure("margin", margin)
 
 
