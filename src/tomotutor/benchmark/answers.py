@@ -20,8 +20,9 @@ from tomotutor.learn.next_items import order_next
 
 PART = 0.8  # of a set that a session sees
 COLD = 10  # typical items before the head orders the queue
-GROUPS = 20
-PAGE = 24
+GROUPS = 20  # for the typical items
+PAGES = 12
+PAGE = 24  # items on a page
 TARGETS = (0.95, 0.99)
 LOOK_ALIKE = 0.75  # share of a person's errors that take the look-alike class for it
 AT_ONCE = {
@@ -102,9 +103,8 @@ class Session:
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng([self.seed, 0xA46])
         everything = np.arange(len(self.data.truth_N))
-        if self.error:  # whom a class is taken for: the one that a head with all labels gives most to
-            whole = fit_head(self.data.teacher_ND, everything, self.data.truth_N, len(self.data.classes))
-            self.look_alike_N = _second(np.exp(whole.held_out_LC), self.data.truth_N)
+        if self.error:
+            self.look_alike_N = look_alikes(self.data)
         self.open_N = np.ones(len(everything), bool)
 
     def say(self, row: int) -> int:
@@ -147,10 +147,11 @@ class Session:
         return float((self.answers() == self.data.truth_N).mean())
 
 
-def _second(probs_NC: np.ndarray, truth_N: np.ndarray) -> np.ndarray:
-    """Return the most probable class but the true one."""
-    other_NC = probs_NC.copy()
-    other_NC[np.arange(len(truth_N)), truth_N] = -1
+def look_alikes(data: Embedded) -> np.ndarray:
+    """Return the class that each item is most easily taken for: the second choice of a head with all labels."""
+    rows = np.arange(len(data.truth_N))
+    other_NC = np.exp(fit_head(data.teacher_ND, rows, data.truth_N, len(data.classes)).held_out_LC)
+    other_NC[rows, data.truth_N] = -1
     return other_NC.argmax(1)
 
 
@@ -189,16 +190,16 @@ def one_by_one(session: Session, rule: str, budget: int, cold: str = "typical") 
 
 
 def by_page(session: Session, budget: int) -> Iterator[None]:
-    """Name pages of groups of look-alikes, as long as they promise more than single items; then label by margin.
+    """Name a page of each of a few groups of look-alikes, the largest first; then go on singly by UHerding.
 
-    A page shows up to 24 open members of a group, those nearest to its centre. The person names the class that most of
-    them have, which is one decision, and takes out each that does not belong, which is one decision each; what is taken
-    out has no label, but may be asked later.
+    A page shows up to 24 members of a group, those nearest to its centre. The person names the class that most of them
+    have, which is one decision, and takes out each that does not belong, which is one decision each; what is taken out
+    has no label, but may be asked later.
     """
     data = session.data
-    groups = find_groups(data.teacher_ND, np.arange(len(data.truth_N)), GROUPS, session.seed)
-    pages = [groups.members(g)[:PAGE] for g in range(len(groups))]
-    for page in pages:
+    groups = find_groups(data.teacher_ND, np.arange(len(data.truth_N)), PAGES, session.seed)
+    for group in range(len(groups)):
+        page = groups.members(group)[:PAGE]
         said = np.array([session.say(int(row)) for row in page])
         named = int(np.bincount(said).argmax())
         for row in page[said == named].tolist():
@@ -209,7 +210,7 @@ def by_page(session: Session, budget: int) -> Iterator[None]:
         yield
         if session.decisions >= budget:
             return
-    yield from one_by_one(session, "margin", budget)
+    yield from one_by_one(session, "uherding", budget)
 
 
 def play(

@@ -35,12 +35,16 @@ BENCH_NAMES = (
     "screen",
     "all",
 )
+ANSWERS = "answers"
 OUT = "tomotutor-bench"
 
 
 def _bench(args: argparse.Namespace) -> None:
     if args.name in EXPERIMENTS:
         _experiment(args)
+        return
+    if args.name == ANSWERS:
+        _answers(args)
         return
     given = [
         f"--{name}" for name in ("data", "methods", "seeds", "set", "cell", "slurm", "plan") if getattr(args, name)
@@ -58,6 +62,19 @@ def _bench(args: argparse.Namespace) -> None:
         benches["screen"] = screen
     for name in benches if args.name == "all" else [args.name]:
         run_bench(name, benches[name], Path(args.out) if args.out else None)
+
+
+def _answers(args: argparse.Namespace) -> None:
+    """Play sessions with the fast head alone."""
+    from tomotutor.benchmark.answers_run import run
+
+    given = [f"--{name}" for name in ("methods", "set", "cell", "slurm", "plan") if getattr(args, name)]
+    if given or not args.data:
+        wrong = f"{given[0]} is for experiments" if given else "give the folder of its data with --data"
+        raise TomoTutorError(f"bench {ANSWERS}: {wrong}; it takes --data, --out and --seeds")
+    folder = Path(args.out or OUT) / ANSWERS
+    run(Path(args.data), folder, _read_seeds(args.seeds or "0-4"), lambda line: print(*line.values(), flush=True))
+    print(f"tables: {folder / 'answers.md'}")
 
 
 def _count(text: str) -> int:
@@ -178,7 +195,7 @@ def add(commands: Commands) -> None:
     bench = add_command(commands, "bench", _bench, text, session=False)
     bench.add_argument(
         "name",
-        choices=(*BENCH_NAMES, *EXPERIMENTS),
+        choices=(*BENCH_NAMES, ANSWERS, *EXPERIMENTS),
         metavar="NAME",
         help=f"of this machine: {', '.join(BENCH_NAMES)}; experiments: {', '.join(EXPERIMENTS)}",
     )
