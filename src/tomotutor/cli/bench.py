@@ -197,7 +197,8 @@ def add(commands: Commands) -> None:
         "name",
         choices=(*BENCH_NAMES, ANSWERS, *EXPERIMENTS),
         metavar="NAME",
-        help=f"of this machine: {', '.join(BENCH_NAMES)}; experiments: {', '.join(EXPERIMENTS)}",
+        help=f"of this machine: {', '.join(BENCH_NAMES)}; sessions of the fast head: {ANSWERS}; experiments: "
+        f"{', '.join(EXPERIMENTS)}",
     )
     bench.add_argument("--out", metavar="DIR", help=f"where figures go, as JSON (experiments: default {OUT})")
     options = bench.add_argument_group("experiments")
