@@ -264,7 +264,7 @@ def test_the_final_answer_is_the_mean_over_half_turns(tmp_path, array_file):
     answer_truthfully(session, 8)
     session.run_round()
     found = session.predictions()
-    parts = load_pair(session.pool, len(session.classes), session.recipe, round_folder(session.folder, 1)).parts()
+    parts = load_pair(session.pool.shape, len(session.classes), session.recipe, round_folder(session.folder, 1)).parts()
     x = torch.from_numpy(session.pool.read(np.arange(60)))
     with torch.inference_mode():
         turned = [x, *(half_turn(x, axis) for axis in "xyz")]

@@ -109,14 +109,14 @@ def measure_masks(
 
 
 def _compute(session: Session, recipe: Recipe) -> Compute:
-    return compute_for(session.pool, len(session.classes), recipe, available_threads(), session.folder / "compute.json")
+    return compute_for(session.pool.shape, len(session.classes), recipe, available_threads(), session.folder / "compute.json")
 
 
 def _candidates(session: Session, report: Report | None) -> tuple[np.ndarray, Scores]:
     """Return R_U of the last round, the picks in front, and what its teacher says of them."""
     number, recipe = session.rounds[-1].number, session.recipe
     rows = read_scores(session.folder, number).queue_rows
-    pair = load_pair(session.pool, len(session.classes), recipe, round_folder(session.folder, number))
+    pair = load_pair(session.pool.shape, len(session.classes), recipe, round_folder(session.folder, number))
     nets = {"teacher": pair.teacher}
     return rows, predict(nets, session.pool.read, rows, _compute(session, recipe), report=report or ignore)["teacher"]
 
@@ -222,7 +222,7 @@ def train_deeper(
     recipe = session.recipe.replace(teacher=teacher, init="scratch")
     compute = _compute(session, recipe)
     labeled = np.array(sorted(session.labels()), np.int64)
-    pair = new_pair(session.pool, len(session.classes), recipe)
+    pair = new_pair(session.pool.shape, len(session.classes), recipe)
     fit(
         pair,
         session.pool.read(labeled),

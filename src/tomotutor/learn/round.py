@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tomotutor.base.errors import TomoTutorError
@@ -109,15 +110,15 @@ class RoundResult:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def new_pair(pool: Pool, classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
-    """Build the recipe's pair for a pool, fresh; with `start`, the folder of a start, its weights but for the last
-    layers.
+def new_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
+    """Build the recipe's pair for items of a shape (C, ...spatial), fresh; with `start`, the folder of a start, its
+    weights but for the last layers.
     """
     pair = build_pair(
         recipe.teacher,
-        ndim=pool.ndim,
-        channels=pool.shape[0],
-        edge=min(pool.shape[1:]),
+        ndim=len(shape) - 1,
+        channels=shape[0],
+        edge=min(shape[1:]),
         classes=classes,
         width=recipe.width or 1.0,
         seed=recipe.seed,
@@ -183,32 +184,33 @@ def scaled(scores: dict[str, Scores], temperatures: Mapping[str, float]) -> dict
     }
 
 
-def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
+def load_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, folder: Path) -> Pair:
     """Build the pair of a round and load its weights."""
-    pair = new_pair(pool, classes, recipe)
+    pair = new_pair(shape, classes, recipe)
     load_weights(pair, folder)
     return pair
 
 
-def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: Path) -> Compute:
-    """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
+def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: int, memory: Path | None) -> Compute:
+    """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`, if there
+    is one."""
     device = computing.best_device()
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
     if recipe.precision == "float32":
         return Compute(device, channels_last=True, threads=threads)
     key = computing.machine_key(
-        f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads {recipe.precision}"
+        f"{recipe.teacher} {recipe.stem} {recipe.width:g} {shape} {threads} threads {recipe.precision}"
     )
 
     def measure() -> Compute:
         if recipe.precision == "bfloat16":
             path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
-            return computing.checked(path, lambda: new_pair(pool, classes, recipe).teacher, pool.shape)
+            return computing.checked(path, lambda: new_pair(shape, classes, recipe).teacher, shape)
         return computing.choose(
-            lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads
+            lambda: new_pair(shape, classes, recipe).teacher, shape, device=device, threads=threads
         )
 
-    return computing.remembered(memory, key, measure)
+    return computing.remembered(memory, key, measure) if memory else measure()
 
 
 def _batch_size(pool: Pool) -> int:
@@ -321,12 +323,12 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     seconds = {}
     clock = time.perf_counter()
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
-    pair = new_pair(view.pool, view.classes, recipe, view.start)
+    pair = new_pair(view.pool.shape, view.classes, recipe, view.start)
     warm = view.weights is not None and recipe.init == "warm"
     if view.weights is not None and recipe.init != "scratch":
         load_weights(pair, view.weights)
         if recipe.init == "shrink_perturb":
-            shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed), view.start))
+            shrink_and_perturb(pair, new_pair(view.pool.shape, view.classes, recipe.replace(seed=seed), view.start))
     strategy = STRATEGIES[recipe.strategy](recipe)
     tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
     x_NC = view.pool.read(train_rows)
@@ -367,7 +369,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     clock = time.perf_counter()
 
     def build(member_seed: int) -> Pair:
-        return new_pair(view.pool, view.classes, recipe.replace(seed=member_seed), view.start)
+        return new_pair(view.pool.shape, view.classes, recipe.replace(seed=member_seed), view.start)
 
     def previous() -> Net | None:
         if view.weights is None:
@@ -423,7 +425,7 @@ def predict_from_scratch(
     """Train a teacher from scratch on a round's labels and return the classes it gives to other items: what a start is
     held against.
     """
-    pair = new_pair(view.pool, view.classes, recipe)
+    pair = new_pair(view.pool.shape, view.classes, recipe)
     tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     x_NC = view.pool.read(view.train_rows)
