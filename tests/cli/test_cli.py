@@ -481,7 +481,7 @@ def test_demo_without_a_screen(tmp_path, capsys):
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()
     session = Session(tmp_path / "demo" / "session", write=False)
     assert session.recipe.start == "pretrained"
-    assert session.look is not None
+    assert session.pool_map is not None
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0  # a second time goes on from the first
 
 

@@ -167,7 +167,7 @@ def test_a_new_session_looks_around(dock, qtbot, monkeypatch, array_file, weight
     assert said.index("reading every item once …") < said.index("looking at every item …")
     assert told.count((60, 60)) == 2  # all of them read, and all of them looked at
     assert dock.page.session.recipe.start == "pretrained"
-    assert dock.page.session.look is not None
+    assert dock.page.session.pool_map is not None
     assert dock.page.message.text() == ""
 
 
@@ -178,7 +178,7 @@ def test_a_session_opens_though_the_look_failed(dock, qtbot, monkeypatch, array_
     monkeypatch.setattr(start_module, "look_around", fail)
     make_from(dock, qtbot, monkeypatch, array_file, weights, tmp_path / "s")
     assert dock.page.message.text() == "no memory for that"
-    assert dock.page.session.look is None
+    assert dock.page.session.pool_map is None
 
 
 def test_a_wrong_start_is_said_and_nothing_is_made(dock, qtbot, monkeypatch, array_file, tmp_path):

@@ -12,7 +12,7 @@ from tomotutor.gui.canvas import Rendering
 from tomotutor.gui.gallery import Gallery
 from tomotutor.gui.labeling import class_keys
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 from tomotutor.session.status import Phase
 
 Key = Qt.Key
@@ -291,7 +291,7 @@ def test_the_last_answer(page, press):
 def test_2d_items(dock, press, tmp_path, channels):
     from helpers import FAST
     from tomotutor.data.sources import Source
-    from tomotutor.session.session_file import create_session
+    from tomotutor.session.create import create_session
 
     x = np.random.default_rng(0).integers(0, 256, (20, 32, 32, channels), np.uint8)
     np.save(tmp_path / "x.npy", x)

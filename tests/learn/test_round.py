@@ -134,7 +134,7 @@ def test_a_session_keeps_temperatures_and_features_and_predicts_with_them(sessio
     (kept,) = session.folder.glob("features-*.npy")
     assert np.load(kept, allow_pickle=False).shape == (60, 128)
     assert point.metrics["teacher_temperature"] == session.rounds[0].record["temperatures"]["teacher"]
-    scores = session.score_pool(session.pool)
+    scores = session.model.score(session.pool)
     item = session.current
     np.testing.assert_allclose(scores.teacher_probs_NC[item.row], item.teacher_probs, atol=1e-5)
 

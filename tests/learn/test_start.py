@@ -17,7 +17,8 @@ from tomotutor.learn import start as module
 from tomotutor.learn.models import build_pair
 from tomotutor.learn.start import CARD, FOLDER, PARTS, SHIPPED, find_start, load_start, read_card, write_start
 from tomotutor.session import Session
-from tomotutor.session.session_file import SessionFile, create_session
+from tomotutor.session.create import create_session
+from tomotutor.session.session_file import SessionFile
 
 SCRATCH = {**FAST, "start": "scratch"}
 FROM_START = {key: value for key, value in FAST.items() if key not in ("start", "width")}

@@ -15,7 +15,7 @@ from tomotutor.cli import main
 from tomotutor.data.sources import Source
 from tomotutor.formats import mask_png
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 FAST = {
     "steps": "3",
@@ -51,7 +51,7 @@ def session(folder):
 def give(session, n):
     for _ in range(n):
         row = session.current.row
-        session.label_mask(session.current.id, Y[row])
+        session.label(session.current.id, Y[row])
 
 
 def test_a_data_set_with_masks_makes_a_segmentation_session(session):
@@ -62,7 +62,7 @@ def test_a_data_set_with_masks_makes_a_segmentation_session(session):
 
 def test_a_mask_is_on_disk_when_label_mask_returns(session, folder):
     row = session.current.row
-    view = session.label_mask(session.current.id, Y[row])
+    view = session.label(session.current.id, Y[row])
     assert view.label.startswith(f"{row:06d}-")
     file = folder / "masks" / view.label
     with Image.open(file) as image:
@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_leaves_neither_mask_nor_label(session, folder, monk
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
         with pytest.raises(TomoTutorError, match="No space left on device"):
-            session.label_mask(current.id, Y[current.row])
+            session.label(current.id, Y[current.row])
     assert session.labels() == {}
     assert not list((folder / "masks").glob("*"))
     assert session.current == current
@@ -106,9 +106,9 @@ def test_a_disk_that_is_full_leaves_neither_mask_nor_label(session, folder, monk
 
 def test_undo_and_painting_again_keep_every_file(session, folder):
     row, item = session.current.row, session.current.id
-    first = session.label_mask(item, Y[row]).label
+    first = session.label(item, Y[row]).label
     other = np.where(Y[row] == 255, 0, Y[row])
-    second = session.label_mask(item, other).label
+    second = session.label(item, other).label
     assert first != second
     np.testing.assert_array_equal(session.mask(row), other)
     session.undo()
@@ -116,7 +116,7 @@ def test_undo_and_painting_again_keep_every_file(session, folder):
     session.undo()
     assert session.mask(row) is None
     assert {p.name for p in (folder / "masks").iterdir()} == {first, second}
-    assert session.label_mask(item, Y[row]).label == first  # the same mask, the same file
+    assert session.label(item, Y[row]).label == first  # the same mask, the same file
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_undo_and_painting_again_keep_every_file(session, folder):
 )
 def test_wrong_masks_are_refused(session, folder, mask, message):
     with pytest.raises(TomoTutorError, match=message):
-        session.label_mask("0", mask)
+        session.label("0", mask)
     assert not (folder / "masks").exists()
     assert session.labels() == {}
 
@@ -142,7 +142,7 @@ def test_a_session_takes_one_kind_of_answer(session, session_folder):
         session.set_recipe(session.recipe.replace(task="classification", teacher="resnet18"))
     plain = Session(session_folder)
     with pytest.raises(TomoTutorError, match="takes a class for each item, not masks"):
-        plain.label_mask("0", np.zeros((16, 16)))
+        plain.label("0", np.zeros((16, 16)))
     plain.close()
 
 

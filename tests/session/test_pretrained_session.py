@@ -21,8 +21,8 @@ from tomotutor.learn.strategies.geometry import unit
 from tomotutor.learn.train import predict
 from tomotutor.session import Session
 from tomotutor.session.audit import is_better
+from tomotutor.session.create import create_session
 from tomotutor.session.round_folder import round_folder
-from tomotutor.session.session_file import create_session
 
 SETTINGS = {key: value for key, value in FAST.items() if key != "start"}
 
@@ -51,8 +51,8 @@ def make_session(tmp_path, array_file, name="s", **settings):
 
 def test_the_first_questions_are_typical_members_of_different_groups(tmp_path, array_file):
     session = make_session(tmp_path, array_file, audit_share="0")
-    session.look_around()
-    look = session.look
+    session.map_pool()
+    look = session.pool_map
     assert sorted(look.rows) == list(range(60))
     assert len(set(look.group_N)) == 8  # as many as labels are asked for before the first training
     size = np.bincount(look.group_N)
@@ -79,9 +79,9 @@ def test_a_pool_of_a_few_items_has_a_look_too(tmp_path, items):
     x, _ = two_kinds(items)
     np.savez(tmp_path / "few.npz", x=x)
     session = make_session(tmp_path, tmp_path / "few.npz")
-    session.look_around()
-    assert session.look.xy_N2.shape == (items, 2)
-    assert sorted(session.look.order) == list(range(items))
+    session.map_pool()
+    assert session.pool_map.xy_N2.shape == (items, 2)
+    assert sorted(session.pool_map.order) == list(range(items))
     session.close()
 
 
@@ -89,7 +89,7 @@ def test_labels_given_before_the_look_stay_and_are_not_asked_again(tmp_path, arr
     session = make_session(tmp_path, array_file)
     first = session.current
     session.label(first.id, "ball")
-    session.look_around()
+    session.map_pool()
     assert session.labels() == {first.row: "ball"}
     assert first.row not in [session.current.row, *(item.row for item in session.upcoming(59))]
     session.close()
@@ -121,7 +121,7 @@ def test_one_label_of_each_class_is_enough_to_train_on(tmp_path):
 def test_audit_items_stay_a_uniform_share_whatever_is_typical(tmp_path, array_file):
     session = make_session(tmp_path, array_file)
     before = {row for row in range(60) if session.view(row).is_audit}
-    session.look_around()
+    session.map_pool()
     assert {row for row in range(60) if session.view(row).is_audit} == before
     assert [item.is_audit for item in [session.current, *session.upcoming(7)]] == [False] * 7 + [True]
     session.close()
@@ -129,8 +129,8 @@ def test_audit_items_stay_a_uniform_share_whatever_is_typical(tmp_path, array_fi
 
 def test_a_session_from_scratch_has_nothing_to_look_with(session):
     before = session.current
-    session.look_around()
-    assert session.look is None
+    session.map_pool()
+    assert session.pool_map is None
     assert session.current == before
 
 
@@ -168,8 +168,8 @@ def test_the_next_session_of_a_lab_starts_from_the_last_one(tmp_path, array_file
     assert all(torch.equal(kept[name], trained[name]) for name in trained)
     assert json.loads((tmp_path / "next" / "start" / "start.json").read_text())["session"] == "s"
     following = Session(tmp_path / "next")
-    following.look_around()
-    assert following.look is not None
+    following.map_pool()
+    assert following.pool_map is not None
     following.close()
 
 

@@ -8,7 +8,8 @@ from helpers import FAST, answer_truthfully, two_kinds
 from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session.session_file import check_classes, create_session
+from tomotutor.session.classes import check_classes
+from tomotutor.session.create import create_session
 from tomotutor.session.status import Phase
 
 

@@ -23,11 +23,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from tomotutor.base.progress import Report
 from tomotutor.data.sources import Source
 from tomotutor.gui.bridge import Task
-from tomotutor.session import look_around
+from tomotutor.session import Session
+from tomotutor.session.create import PRESETS, Created, create_session
 from tomotutor.session.sample import create_sample_session
-from tomotutor.session.session_file import PRESETS, Created, create_session
 
 log = logging.getLogger(__name__)
 
@@ -239,17 +240,18 @@ class StartPage(QWidget):
 
 
 def _make(
-    folder: Path, function: Callable[[Callable[[int, int], None]], Created], report: Callable[[str, int, int], None]
+    folder: Path, function: Callable[[Report], Created], report: Callable[[str, int, int], None]
 ) -> tuple[Created, str]:
     """Make a session and look around in it; return what was made, and what went wrong with the look, which it can do
     without.
     """
     report("reading every item once …", 0, 0)
-    made = function(lambda done, total: report("reading every item once …", done, total))
+    made = function(lambda progress: report("reading every item once …", progress.done, progress.total))
     looking = "looking at every item …"
     report(looking, 0, 0)
     try:
-        look_around(folder, lambda progress: report(looking, progress.done, progress.total))
+        with Session(folder, opened=made.opened) as session:
+            session.map_pool(lambda progress: report(looking, progress.done, progress.total))
     except Exception as problem:
         log.exception("no look around in %s", folder)
         return made, str(problem) or type(problem).__name__

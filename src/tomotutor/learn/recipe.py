@@ -52,6 +52,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "tta": ("none", "half_turns"),
 }
 LEAST_TO_TRAIN = 4  # labels, in two classes; the first typical items may all be of different classes
+# strategies that have a meaning in segmentation, where a network gives averages over pixels
+PER_PIXEL = ("teacher_student", "random", "entropy", "margin", "least_confidence")
 SEGMENTING = ("drn_d_22",)  # teachers that give a class to each pixel
 
 
@@ -182,6 +184,11 @@ class Recipe:
             )
             raise TomoTutorError(
                 f"recipe: teacher {self.teacher} is not for {self.task}; expected {' or '.join(fitting)}"
+            )
+        if self.task == "segmentation" and self.strategy not in PER_PIXEL:
+            raise TomoTutorError(
+                f"recipe: strategy {self.strategy} ranks items by one class each and cannot rank masks; in segmentation "
+                f"choose {', '.join(PER_PIXEL)}"
             )
         if self.task == "segmentation" and self.audit_share:
             raise TomoTutorError(

@@ -46,7 +46,7 @@ class PoolScores:
     disagreement_N: np.ndarray
 
     def renumbered(self, number_C: Sequence[int], classes: int) -> PoolScores:
-        """Return the scores in other classes, see `renumbered`; an item's class is then its likeliest one among them."""
+        """Return the scores in other classes, see `renumbered`; an item's class is its likeliest one then."""
         if list(number_C) == list(range(classes)):
             return self
         teacher_NC = renumbered(self.teacher_probs_NC, number_C, classes)
@@ -87,7 +87,7 @@ def predictions_from(scores: PoolScores, label_N: np.ndarray) -> Predictions:
 
 
 @dataclass(frozen=True)
-class Look:
+class PoolMap:
     """The pool as the pretrained networks see it before the first label.
 
     Attributes

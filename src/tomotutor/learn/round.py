@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.learn import compute as computing
 from tomotutor.learn.augment import asymmetric, half_turn
@@ -25,7 +24,7 @@ from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.results import PoolScores
 from tomotutor.learn.round_backend import RoundBackend
 from tomotutor.learn.start import load_start
-from tomotutor.learn.strategies import STRATEGIES, Candidates, Scores, ask_order, check_per_pixel, disagreement_of
+from tomotutor.learn.strategies import STRATEGIES, Candidates, Scores, ask_order, disagreement_of
 from tomotutor.learn.tasks import TASKS
 from tomotutor.learn.train import fit, predict
 
@@ -193,7 +192,8 @@ def load_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, folder: Path
 
 def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: int, memory: Path | None) -> Compute:
     """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`, if there
-    is one."""
+    is one.
+    """
     device = computing.best_device()
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
     if recipe.precision == "float32":
@@ -206,9 +206,7 @@ def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: i
         if recipe.precision == "bfloat16":
             path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
             return computing.checked(path, lambda: new_pair(shape, classes, recipe).teacher, shape)
-        return computing.choose(
-            lambda: new_pair(shape, classes, recipe).teacher, shape, device=device, threads=threads
-        )
+        return computing.choose(lambda: new_pair(shape, classes, recipe).teacher, shape, device=device, threads=threads)
 
     return computing.remembered(memory, key, measure) if memory else measure()
 
@@ -230,15 +228,12 @@ def predict_answer(
         Items whose tilt range is asymmetric are turned about y alone, which leaves their missing wedge in place.
     """
     turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
-    lopsided_N = (
-        np.array(asymmetric(pool.tilt_range_N2[rows]), bool) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
-    )
+    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows]), bool)
     passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
-    start, done, total = time.perf_counter(), 0, sum(int(turned_N.sum()) for turned_N in passes.values())
+    clock, done = Clock(report, "score", sum(int(turned_N.sum()) for turned_N in passes.values())), 0
 
     def tell(progress: Progress) -> None:
-        now = done + progress.done
-        report(replace(progress, done=now, total=total, eta_s=(time.perf_counter() - start) / now * (total - now)))
+        clock.tell(done + progress.done)
 
     def run(turn: str) -> dict[str, Scores]:
         nonlocal done
@@ -315,8 +310,6 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         Too few labels, a loss that is not finite, or too little memory.
     """
     task = TASKS[recipe.task]
-    if recipe.task == "segmentation":
-        check_per_pixel(recipe.strategy)
     out_N = held_out(recipe, view.number, view.train_labels)
     train_rows, train_labels = view.train_rows[~out_N], view.train_labels[~out_N]
     task.check_trainable(train_labels)
@@ -330,7 +323,6 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         if recipe.init == "shrink_perturb":
             shrink_and_perturb(pair, new_pair(view.pool.shape, view.classes, recipe.replace(seed=seed), view.start))
     strategy = STRATEGIES[recipe.strategy](recipe)
-    tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
     x_NC = view.pool.read(train_rows)
     fit(
         pair,
@@ -341,7 +333,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         seed=seed,
         warm=warm,
         strategy=strategy,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[train_rows],
         report=report,
     )
     seconds["train"] = time.perf_counter() - clock
@@ -426,7 +418,6 @@ def predict_from_scratch(
     held against.
     """
     pair = new_pair(view.pool.shape, view.classes, recipe)
-    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     x_NC = view.pool.read(view.train_rows)
     fit(
@@ -437,7 +428,7 @@ def predict_from_scratch(
         compute,
         seed=seed,
         with_student=False,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[view.train_rows],
         report=report,
     )
     return predict_answer({"teacher": pair.teacher}, view.pool, rows, recipe, compute, report)[

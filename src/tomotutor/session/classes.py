@@ -25,8 +25,8 @@ def check_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > MOST_CHARACTERS or not name.isprintable() or re.match(r"[=@.]", name) or "," in name:
         raise TomoTutorError(
-            f"class {name[:MOST_CHARACTERS]!r} is no usable name; expected up to {MOST_CHARACTERS} characters, without a comma "
-            "and without '=', '@' or '.' at the front"
+            f"class {name[:MOST_CHARACTERS]!r} is no usable name; expected up to {MOST_CHARACTERS} characters, without "
+            "a comma, and without '=', '@' or '.' at the front"
         )
     return name
 
@@ -110,8 +110,10 @@ class Classes:
             return Classes(tuple(names), self.colours, self.keys, self.became)
         if what in ("rename", "merge"):
             names = [to if n == name else n for n in names] if what == "rename" else [n for n in names if n != name]
-            kept = [{(to if k == name and what == "rename" else k): v for k, v in d.items() if k == name or k in names}
-                    for d in (self.colours, self.keys)]
+            kept = [
+                {(to if k == name and what == "rename" else k): v for k, v in d.items() if k == name or k in names}
+                for d in (self.colours, self.keys)
+            ]
             if what == "merge":
                 kept = [{k: v for k, v in d.items() if k in names} for d in kept]
             return Classes(tuple(names), kept[0], kept[1], (*self.became, (seq, name, to)))

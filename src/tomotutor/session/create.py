@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import re
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 
-import tomotutor
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file, new_folder
+from tomotutor.base.files import new_folder
+from tomotutor.base.progress import Report, ignore
 from tomotutor.data.pool import Pool, find_twins
-from tomotutor.data.sources import Source, open_pool, resolve, with_statistics
+from tomotutor.data.sources import Opened, Source, open_input
 from tomotutor.data.sources.copies import absolute, copy_lists
 from tomotutor.learn.recipe import PRESETS as PRESETS
 from tomotutor.learn.recipe import Recipe, preset
 from tomotutor.learn.start import SHIPPED, copy_start, find_start, load_start
 from tomotutor.session.classes import check_classes
 from tomotutor.session.database import Database
+from tomotutor.session.inputs import INPUTS, Input, to_json
 from tomotutor.session.session_file import SessionFile
 
 log = logging.getLogger(__name__)
@@ -32,15 +29,23 @@ log = logging.getLogger(__name__)
 Start = tuple[Path, dict[str, Any]]  # folder of the weights, and their card
 
 
-
 @dataclass(frozen=True)
 class Created:
-    """What a new session holds: items, boxes that leave their tomogram, exact duplicates."""
+    """A new session.
+
+    Attributes
+    ----------
+    items, padded, outside, duplicates : int
+        Items; boxes that leave their tomogram, in part and altogether; exact duplicates.
+    opened : Opened
+        The input, for whoever goes on with the session (see `Session`).
+    """
 
     items: int
     padded: int
     outside: int
     duplicates: int
+    opened: Opened
 
 
 def _recipe(
@@ -53,10 +58,6 @@ def _recipe(
     base = preset(name, pool.ndim, source.kind, task)
     start = start or settings.get("start", "")
     scratch = base.with_settings({**settings, "task": task, "start": "scratch"})
-    if task == "segmentation":
-        from tomotutor.learn.strategies import check_per_pixel
-
-        check_per_pixel(scratch.strategy)
     if (start or base.start) == "scratch":
         return scratch, None
     chosen = base.with_settings({**settings, "task": task, "start": "pretrained"})
@@ -106,7 +107,7 @@ def create_session(
     recipe: str = "app",
     settings: dict[str, str] | None = None,
     start: str = "",
-    report: Callable[[int, int], None] | None = None,
+    report: Report = ignore,
 ) -> Created:
     """Make a session folder; every item is read once, so that broken input is found now.
 
@@ -129,7 +130,7 @@ def create_session(
     start : str
         "scratch", "pretrained", a folder of weights or a session; "" takes the preset's (see `tomotutor.learn.start`).
     report : callable
-        Called with items read and items in all.
+        Progress of reading the items.
 
     Raises
     ------
@@ -139,8 +140,8 @@ def create_session(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TomoTutorError(f"{folder}: exists already and is not empty; choose another name for the session")
-    source = absolute(resolve(source))
-    pool = open_pool(source)
+    opened = open_input(absolute(source))
+    source, pool = opened.source, opened.pool
     settings = settings or {}
     chosen, found = _recipe(recipe, source, pool, task or settings.get("task", ""), settings, start)
     if not classes and not pool.class_names:
@@ -150,8 +151,8 @@ def create_session(
     if found and found[0] != SHIPPED:
         _read_through(found[0], chosen, pool)
     names = check_classes(classes or pool.class_names, junk=junk and bool(classes) and chosen.task == "classification")
-    source = with_statistics(source, pool)
-    pool = open_pool(source)
+    opened = opened.with_statistics()
+    source, pool = opened.source, opened.pool
     twin_N = find_twins(pool, report)
     if folder.exists():
         folder.rmdir()
@@ -159,11 +160,8 @@ def create_session(
         copy_lists(source, partial)
         if found:
             copy_start(*found, partial)
-        SessionFile(names, source, chosen).write(partial)
-        Database.create(partial, pool.ids, twin_N)
-    padded = int(pool.padded_N.sum()) if len(pool.padded_N) else 0
-    outside = 0
-    if padded:
-        outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
+        SessionFile(names, chosen).write(partial)
+        Database.create(partial, pool.ids, twin_N, {INPUTS: to_json([Input("", source)])})
+    outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
     duplicates = int((twin_N != np.arange(len(pool))).sum())
-    return Created(len(pool), padded, outside, duplicates)
+    return Created(len(pool), int(pool.padded_N.sum()), outside, duplicates, opened)

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -76,8 +76,8 @@ class Database:
     folder : Path
         The session.
     write : bool
-        Take the writer's lock; without it the database can only be read. One of an earlier layout is brought to today's,
-        after a copy, when it is opened for writing.
+        Take the writer's lock; without it the database can only be read. One of an earlier layout is brought to
+        today's, after a copy, when it is opened for writing.
 
     Raises
     ------
@@ -146,8 +146,8 @@ class Database:
                 connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(LAYOUT),))
 
     @staticmethod
-    def create(folder: Path, ids: Sequence[str], twin_N: np.ndarray) -> None:
-        """Make the database of a new session."""
+    def create(folder: Path, ids: Sequence[str], twin_N: np.ndarray, meta: Mapping[str, str] | None = None) -> None:
+        """Make the database of a new session, with the values that `meta` returns."""
         with closing(sqlite3.connect(folder / NAME, isolation_level=None)) as connection:
             connection.executescript(_TABLES)
             connection.execute("BEGIN")
@@ -155,7 +155,7 @@ class Database:
                 "INSERT INTO items (item, id, twin) VALUES (?, ?, ?)",
                 zip(range(len(ids)), ids, twin_N.tolist(), strict=True),
             )
-            connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(LAYOUT),))
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", {"schema": str(LAYOUT), **(meta or {})}.items())
             connection.execute("COMMIT")
 
     @contextmanager

@@ -113,7 +113,7 @@ class LabelState:
                 del self.standing[item]
 
     def last_step(self) -> list[Entry]:
-        """Return the entries of the last step that undo takes back; empty where there is none. Imports are not undone."""
+        """Return the entries of the last step that undo takes back; empty where there is none. Imports stay."""
         last = next((e for e in reversed(self.active) if e.origin != "import"), None)
         return [] if last is None else [e for e in self.active if e.of_step == last.of_step]
 

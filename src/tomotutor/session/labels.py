@@ -20,9 +20,17 @@ from tomotutor.session.masks import Masks
 class Labels(Protocol):
     """A kind of label."""
 
-    classes: Classes
-    task: str
-    needed: str  # what a training needs at least, in words
+    @property
+    def classes(self) -> Classes:
+        """The classes in force."""
+
+    @property
+    def task(self) -> str:
+        """What the networks do: "classification" or "segmentation"."""
+
+    @property
+    def needed(self) -> str:
+        """What a training needs at least, in words."""
 
     def of(self, classes: Classes) -> Labels:
         """Return the same kind for other classes."""
@@ -61,7 +69,9 @@ class ClassLabels:
     def encode(self, row: int, value: Any, source: str) -> str:
         """Check a class name."""
         if not isinstance(value, str):
-            raise TomoTutorError(f"{source}: found a mask; expected a class, or a session made with --task segmentation")
+            raise TomoTutorError(
+                f"{source}: found a mask; expected a class, or a session made with --task segmentation"
+            )
         return self.classes.names[self.classes.number(value)]
 
     def count(self, labels: Mapping[int, str]) -> Counter[str]:

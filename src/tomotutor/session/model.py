@@ -36,17 +36,28 @@ class TrainedModel:
         As they were called when it was trained.
     shape : tuple of int
         (C, ...spatial) of what it was trained on.
+    names_today : tuple of str
+        The classes of the session.
+    number_C : tuple of int
+        The number of each class of the model among those, −1 where it is gone.
     """
 
     folder: Path
     record: RoundRecord
     classes: tuple[str, ...]
     shape: tuple[int, ...]
+    names_today: tuple[str, ...]
+    number_C: tuple[int, ...]
 
     @property
     def recipe(self) -> Recipe:
         """The recipe that trained it."""
         return Recipe.from_dict(self.record.record["recipe"])
+
+    @property
+    def voxel_size_angst(self) -> float:
+        """Voxel size of what it was trained on; 0 where unknown."""
+        return float(self.record.record.get("voxel_size_angst", 0.0))
 
     def score(
         self,
@@ -57,7 +68,7 @@ class TrainedModel:
         memory: Path | None = None,
         each: Callable[[np.ndarray, np.ndarray], None] | None = None,
     ) -> PoolScores:
-        """Run the networks over every item of a pool.
+        """Run the networks over every item of a pool; the scores are in the classes of the model, see `today`.
 
         Parameters
         ----------
@@ -100,6 +111,12 @@ class TrainedModel:
 
         return self.score(pool, report, each=tell, **how)
 
+    def today(self, scores: PoolScores) -> PoolScores:
+        """Return scores in the classes that the session has today."""
+        if self.recipe.task == "segmentation":
+            return scores
+        return scores.renumbered(self.number_C, len(self.names_today))
+
     def predict(self, pool: Pool, report: Report | None = None, **how: Any) -> Predictions:
         """Return the predicted class of every item of a pool, none of which has a label."""
-        return predictions_from(self.score(pool, report, **how), np.full(len(pool), -1))
+        return predictions_from(self.today(self.score(pool, report, **how)), np.full(len(pool), -1))

@@ -16,7 +16,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file, new_folder
-from tomotutor.learn.results import Look, PoolScores, renumbered
+from tomotutor.learn.results import PoolMap, PoolScores, renumbered
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,18 +122,18 @@ def read_scores(session: Path, number: int, items: int) -> RoundScores:
     return scores
 
 
-def write_look(session: Path, look: Look) -> None:
+def write_pool_map(session: Path, look: PoolMap) -> None:
     """Keep the look at the pool before the first label."""
     with new_file(session / LOOK) as path, path.open("wb") as handle:
         np.savez(handle, **dataclasses.asdict(look))
 
 
-def read_look(session: Path, items: int) -> Look | None:
+def read_pool_map(session: Path, items: int) -> PoolMap | None:
     """Return the kept look, None if there is none."""
     path = session / LOOK
     if not path.is_file():
         return None
-    look = Look(*_load(path, *(field.name for field in dataclasses.fields(Look)), mend="delete it"))
+    look = PoolMap(*_load(path, *(field.name for field in dataclasses.fields(PoolMap)), mend="delete it"))
     if len(look.rows) and not 0 <= look.rows.min() <= look.rows.max() < items:
         raise TomoTutorError(f"{path}: names items that the session does not have; delete it")
     return look

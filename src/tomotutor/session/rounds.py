@@ -73,7 +73,7 @@ def in_use(database: Database, records: list[RoundRecord]) -> int:
 
 
 def take_scores(state: State, folder: Path) -> str:
-    """Read the scores of the round in use into the state; return a sentence where they are lost, "" where all is well."""
+    """Read the scores of the round in use into the state; return a sentence where they are lost, else ""."""
     state.scores = None
     record = state.record
     if record is None:
@@ -205,9 +205,7 @@ def write(
     scores = RoundScores(result.queue_rows, result.scored_rows, *probs, result.disagreement_N)
     write_round(folder, view.number, result.pair.parts(), scores, traces)
     best = result.teacher_probs_NC.argmax(1)
-    predicted = {
-        int(r): names[b] for r, b in zip(result.scored_rows, best, strict=True) if int(r) in state.audit_kind
-    }
+    predicted = {int(r): names[b] for r, b in zip(result.scored_rows, best, strict=True) if int(r) in state.audit_kind}
     record = RoundRecord(view.number, now(), view.labels, traces)
     database.add_round(record, predicted)
     if database.meta(IN_USE, ""):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +15,12 @@ import numpy as np
 from psygnal import Signal, SignalInstance
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.pool import Pool
-from tomotutor.data.sources import Source, open_denoised
+from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.data.pool import Pool, concat, find_twins
+from tomotutor.data.sources import Opened, Source
 from tomotutor.learn import start
 from tomotutor.learn.recipe import Recipe
-from tomotutor.learn.results import Predictions, predictions_from
+from tomotutor.learn.results import PoolScores, Predictions, predictions_from
 from tomotutor.session import inputs, rounds
 from tomotutor.session.asking import compose
 from tomotutor.session.classes import Classes
@@ -27,14 +29,14 @@ from tomotutor.session.label_log import NO_ITEM, Entry, replay
 from tomotutor.session.labels import labels_of
 from tomotutor.session.model import GiveMask, TrainedModel
 from tomotutor.session.queue import Queue
-from tomotutor.session.round_folder import read_look, read_pool_scores, write_look, write_pool_scores
+from tomotutor.session.relocate import gather_inputs
+from tomotutor.session.round_folder import read_pool_map, read_pool_scores, write_pool_map, write_pool_scores
 from tomotutor.session.session_file import SessionFile
 from tomotutor.session.state import State
 from tomotutor.session.status import CurvePoint, ItemView, Phase, Status
 from tomotutor.session.worker import Worker
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a person should see the screen first
-    from tomotutor.base.progress import Progress, Report
     from tomotutor.learn.compute import Compute
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ class Session:
         Leave one CPU core to the screen while training.
     automatic : bool
         Start a round by itself whenever one is due.
+    opened : Opened or None
+        The input of a session that was just made, as `create_session` opened it.
 
     Notes
     -----
@@ -70,7 +74,13 @@ class Session:
     notice = Signal(str)
 
     def __init__(
-        self, folder: Path | str, *, write: bool = True, keep_core: bool = False, automatic: bool = False
+        self,
+        folder: Path | str,
+        *,
+        write: bool = True,
+        keep_core: bool = False,
+        automatic: bool = False,
+        opened: Opened | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.automatic = automatic
@@ -82,13 +92,16 @@ class Session:
         self._file = SessionFile.read(self.folder)
         self._database = Database(self.folder, write=write)
         try:
-            self._file = self._file.migrated(self.folder) if write else self._file
-            self._inputs = inputs.inputs_of(self._file, self._database)
+            self._inputs = inputs.read_inputs(self._database, self._file.source)
+            if write:
+                self._file = gather_inputs(self.folder, self._file, self._database)
+            if opened:
+                self.__dict__["_opened"] = [opened]
             self._state = self._read_state()
             if write:
                 _ = self.pool
             self._queue = Queue(self._state.is_open)
-            self.look = self._read_look()
+            self.pool_map = self._read_pool_map()
             self._take_scores()
         except BaseException:
             self._database.close()
@@ -128,23 +141,18 @@ class Session:
     # ---- what it is ------------------------------------------------------------------------------------------------
 
     @cached_property
+    def _opened(self) -> list[Opened]:
+        return inputs.open_all(self._inputs, self.folder)
+
+    @cached_property
     def pool(self) -> Pool:
         """The items of all inputs."""
-        return inputs.open_inputs(self._inputs, self.folder, self._database.items()[0])
+        return inputs.pool_of(self._opened, self._database.items()[0])
 
     @cached_property
     def denoised(self) -> Pool | None:
-        """The same items from denoised tomograms, to look at; None where there are none, and labeling goes on so."""
-        try:
-            found = [open_denoised(part.source_in(self.folder)) for part in self._inputs]
-            if not any(found):
-                return None
-            bounds = zip(self._state.start_N[:-1], self._state.start_N[1:], strict=True)
-            raw = [inputs.take(self.pool, np.arange(a, b)) for a, b in bounds]
-            return inputs.join([d or r for d, r in zip(found, raw, strict=True)])
-        except TomoTutorError as problem:
-            log.warning("no denoised tomograms: %s", problem)
-            return None
+        """The same items from denoised tomograms, to look at; None where there are none."""
+        return inputs.denoised_of(self._opened)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -174,14 +182,14 @@ class Session:
     @property
     def inputs(self) -> list[tuple[str, Source, slice]]:
         """All inputs: the prefix of their ids ("" for the first), the source, and which rows of the pool they hold."""
-        starts = self._state.start_N.tolist()
-        bounds = zip(starts[:-1], starts[1:], strict=True)
-        return [(part.prefix, part.source_in(self.folder), slice(*b)) for part, b in zip(self._inputs, bounds, strict=True)]
+        bounds = zip(self._inputs, itertools.pairwise(self._state.start_N.tolist()), strict=True)
+        return [(one.prefix, one.source_in(self.folder), slice(*rows)) for one, rows in bounds]
 
     @property
     def array_file(self) -> Path | None:
         """The NumPy file the items come from, None for other input."""
-        return self._file.source.file if self._file.source.kind == "array" else None
+        first = self._inputs[0].source
+        return first.file if first.kind == "array" else None
 
     @property
     def is_segmentation(self) -> bool:
@@ -243,8 +251,7 @@ class Session:
     def view(self, row: int) -> ItemView:
         """Return an item as the screen shows it."""
         with self._guard:
-            padded_N = self.pool.padded_N
-            return self._state.view(row, padded=bool(len(padded_N) and padded_N[row]))
+            return self._state.view(row, padded=self.write and bool(self.pool.padded_N[row]))
 
     # ---- the queue -------------------------------------------------------------------------------------------------
 
@@ -281,8 +288,8 @@ class Session:
         ranked: Sequence[int] = ()
         if self._state.scores is not None:
             ranked = self._state.scores.queue_rows.tolist()
-        elif not self._state.number and self.look and self.recipe.cold_start == "typical":
-            ranked = self.look.order.tolist()
+        elif not self._state.number and self.pool_map and self.recipe.cold_start == "typical":
+            ranked = self.pool_map.order.tolist()
         self._queue.refill(compose(self._state, ranked, self._queue.current))
 
     def _take_scores(self) -> None:
@@ -430,9 +437,8 @@ class Session:
             )
         if recipe.task != self.recipe.task:
             raise TomoTutorError(f"{self.folder}: made for {self.recipe.task}; make a new session for {recipe.task}")
-        recipe.check_strategy()
 
-    def add_items(self, source: Source, report: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+    def add_items(self, source: Source, report: Report = ignore) -> tuple[int, int]:
         """Add the items of another input, in the midst of labeling; they are prepared as the first ones, and every new
         one is read once.
 
@@ -441,7 +447,7 @@ class Session:
         source : Source
             A particle list with its tomograms, a stack, folder or array. Its items are called `<file>/<id>`.
         report : callable
-            Called with items read and items in all.
+            Progress of reading the items.
 
         Returns
         -------
@@ -456,19 +462,24 @@ class Session:
         self._check_writable()
         if self.is_segmentation:
             raise TomoTutorError(f"{self.folder}: items cannot be added to a session of masks; make a new one")
-        added = inputs.prepare(source, self._inputs, self.pool, self.folder, report)
+        new, opened = inputs.open_new(source, self._inputs[0].source, [one.prefix for one in self._inputs])
+        joined = concat([self.pool, opened.pool])  # it must fit before anything is copied
+        inputs.copy_input(new, self.folder)
+        twin_N = find_twins(joined, report)
         with self._guard:
-            inputs.record(added, self._inputs, self._database)
-            self._inputs = [*self._inputs, added.input]
-            self.__dict__.pop("denoised", None)
-            self.__dict__["pool"] = added.pool
+            every = [*self._inputs, new]
+            self._database.add_items(joined.ids[len(self.pool) :], twin_N, inputs.INPUTS, inputs.to_json(every))
+            added = len(joined) - len(self.pool)
+            self._inputs, self._opened = every, [*self._opened, opened]
+            for name in ("pool", "denoised"):
+                self.__dict__.pop(name, None)
             state = self._state
             state.ids, state.twin_N, state.held_out_N = self._database.items()
-            state.start_N = inputs.starts(state.ids, self._inputs)
+            state.start_N = inputs.starts(state.ids, every)
             state.items_changed()
             self._take_scores()
         self._tell()
-        return added.items, added.duplicates
+        return added, int((twin_N != np.arange(len(twin_N)))[-added:].sum())
 
     def hold_out(self, rows: np.ndarray) -> None:
         """Set items apart as a test set, with their exact duplicates, before the first label."""
@@ -488,43 +499,42 @@ class Session:
 
     # ---- before the first label ------------------------------------------------------------------------------------
 
-    def look_around(self, report: Report | None = None) -> None:
-        """Look at the pool with the pretrained networks: groups of look-alikes, and the queue in the order of what is
+    def map_pool(self, report: Report = ignore) -> None:
+        """Map the pool with the pretrained networks: groups of look-alikes, and the queue in the order of what is
         typical of them.
 
         It is done once, and kept; a session that starts from scratch has nothing to look with, and is left as it is.
         """
         state = self._state
-        if self.recipe.start != "pretrained" or self.look or state.rounds or not len(state.eligible()):
+        if self.recipe.start != "pretrained" or self.pool_map or state.rounds or not len(state.eligible()):
             return
         self._check_writable()
-        from tomotutor.base.progress import ignore
-        from tomotutor.learn.pool_map import look_around
+        from tomotutor.learn.pool_map import map_pool
         from tomotutor.learn.round import new_pair
 
         compute, recipe = self._compute(), self.recipe
         folder = rounds.start_folder(recipe, self.folder)
         net = new_pair(self.pool.shape, len(self.classes), recipe, folder).teacher
-        look = look_around(
+        look = map_pool(
             net,
             self.pool,
             state.eligible(),
             compute,
             groups=recipe.initial_size,
             seed=recipe.seed,
-            report=report or ignore,
+            report=report,
         )
-        write_look(self.folder, look)
+        write_pool_map(self.folder, look)
         with self._guard:
-            self.look = look
+            self.pool_map = look
             if not state.log.active:
                 self._queue.clear()
             self._compose_queue()
         self._emit(self.queue_changed)
 
-    def _read_look(self) -> Any:
+    def _read_pool_map(self) -> Any:
         try:
-            return read_look(self.folder, len(self._state.ids))
+            return read_pool_map(self.folder, len(self._state.ids))
         except TomoTutorError as problem:
             log.warning("%s", problem)
             self.notices.append(f"{problem}; without it the items come in random order until the first training")
@@ -655,7 +665,8 @@ class Session:
             )
         names = tuple(record.record.get("classes", self._file.classes))
         shape = tuple(record.record.get("shape", ())) or self.pool.shape
-        return TrainedModel(self.folder, record, names, shape)
+        number_C = self._state.classes.today(names, record.record.get("log", 0))
+        return TrainedModel(self.folder, record, names, shape, self.classes, tuple(number_C))
 
     def predictions(self, report: Report | None = None) -> Predictions:
         """Return the answer for every item: labels as given, the rest as the model in use predicts; computed once a
@@ -689,13 +700,10 @@ class Session:
     def _how(self) -> dict[str, Any]:
         return {"memory": self.folder / "compute.json" if self.write else None}
 
-    def _with_labels(self, model: TrainedModel, scores: Any) -> Predictions:
+    def _with_labels(self, model: TrainedModel, scores: PoolScores) -> Predictions:
         with self._guard:
-            state = self._state
-            if not self.is_segmentation:
-                number_C = state.classes.today(model.classes, model.record.record.get("log", 0))
-                scores = scores.renumbered(number_C, len(state.classes.names))
-            return predictions_from(scores, state.labels.numbers(state.given(), state.twin_N, scores))
+            state, today = self._state, model.today(scores)
+            return predictions_from(today, state.labels.numbers(state.given(), state.twin_N, today))
 
     def _emit(self, signal: SignalInstance, *payload: object) -> None:
         """Emit; a receiver that raises is logged and changes nothing here."""

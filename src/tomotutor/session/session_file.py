@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,21 @@ NAME = "session.toml"
 
 @dataclass(frozen=True)
 class SessionFile:
-    """Contents of session.toml."""
+    """Contents of session.toml.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Class names.
+    recipe : Recipe
+        Settings in force.
+    source : Source or None
+        The first input, of a session that an earlier version made; today's are in the database.
+    """
 
     classes: tuple[str, ...]
-    source: Source
     recipe: Recipe
+    source: Source | None = None
 
     @staticmethod
     def read(folder: Path) -> SessionFile:
@@ -40,9 +49,9 @@ class SessionFile:
         path = folder / NAME
         try:
             values = tomllib.loads(path.read_text())
-            return SessionFile(
-                tuple(values["classes"]), Source.from_dict(values["source"]), Recipe.from_dict(values["recipe"])
-            )
+            source = Source.from_dict(values["source"]) if "source" in values else None
+            classes = check_classes([str(name) for name in values["classes"]], junk=False)
+            return SessionFile(classes, Recipe.from_dict(values["recipe"]), source)
         except TomoTutorError as problem:
             raise TomoTutorError(f"{path}: {problem}") from None
         except FileNotFoundError:
@@ -57,9 +66,10 @@ class SessionFile:
         values = {
             "version": tomotutor.__version__,
             "classes": list(self.classes),
-            "source": self.source.to_dict(),
             "recipe": self.recipe.to_dict(),
         }
+        if self.source is not None:
+            values["source"] = self.source.to_dict()
         with new_file(folder / NAME) as path:
             path.write_text(tomli_w.dumps(values))
 
@@ -67,6 +77,6 @@ class SessionFile:
         """Return a copy with other settings."""
         return dataclasses.replace(self, recipe=recipe)
 
-    def with_source(self, source: Source) -> SessionFile:
-        """Return a copy with its input described otherwise."""
-        return dataclasses.replace(self, source=source)
+    def without_source(self) -> SessionFile:
+        """Return a copy that leaves its input to the database."""
+        return dataclasses.replace(self, source=None)

@@ -17,7 +17,7 @@ from tomotutor.data.sources import DATASETS, Source, open_pool
 from tomotutor.data.sources.batches import read_batch
 from tomotutor.oracle.classes import read_truth
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 RNG = np.random.default_rng(0)
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

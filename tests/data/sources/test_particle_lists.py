@@ -4,15 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from data.sources.test_tomogram import BALLS, BOX, SHAPE_ZYX, VOXEL, centre_of_mass, centred_angst, phantom, write_set
 
+from data.sources.test_tomogram import BALLS, BOX, SHAPE_ZYX, VOXEL, centre_of_mass, centred_angst, phantom, write_set
 from helpers import write_mrc, write_star
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Source, open_pool
 from tomotutor.export.lists import convert_list
 from tomotutor.formats.particles.lists import LISTS, read_list
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 FILES = {
     "relion": "c.star",

@@ -23,7 +23,7 @@ from tomotutor.benchmark.machine.lists import lists
 from tomotutor.benchmark.machine.selection import gradients, selection
 from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 Figures = dict[str, Any]
 

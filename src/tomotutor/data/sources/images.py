@@ -58,7 +58,7 @@ def image_pool(
     *,
     mode: str = "",
     class_names: tuple[str, ...] = (),
-    truth_N: Sequence[str] = (),
+    truth_N: Sequence[str] | None = None,
 ) -> Pool:
     """Return files as a pool; items are called by their path relative to `folder`. They must have one size and kind."""
 
@@ -78,7 +78,7 @@ def image_pool(
         return Cut(values)
 
     ids = tuple(p.relative_to(folder).as_posix() for p in files)
-    group = np.array([i.rpartition("/")[0] for i in ids], object)
+    folder_N = np.array([i.rpartition("/")[0] for i in ids], object)
     return Pool(
         ids,
         shape,
@@ -86,9 +86,9 @@ def image_pool(
         source.protein or "none",
         source.mean,
         source.std,
-        group_N=group,
+        tomogram_N=folder_N,
         class_names=class_names,
-        truth_N=np.array(truth_N, object),
+        truth_N=None if truth_N is None else np.array(truth_N, object),
     )
 
 
@@ -99,4 +99,4 @@ def open_images(source: Source) -> Pool:
     """
     files = find_images(source.file)
     inner = [p.relative_to(source.file).parts[:-1] for p in files]
-    return image_pool(files, source.file, source, truth_N=[parts[0] for parts in inner] if all(inner) else ())
+    return image_pool(files, source.file, source, truth_N=[parts[0] for parts in inner] if all(inner) else None)

@@ -237,7 +237,6 @@ class Strategy:
     """
 
     summary = ""  # one line for --help and the docs
-    per_pixel = False  # whether it has a meaning in segmentation, where a network gives averages over pixels
 
     def __init__(self, recipe: Recipe | None = None) -> None:
         self.recipe = recipe or Recipe()

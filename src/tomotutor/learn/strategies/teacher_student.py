@@ -40,7 +40,6 @@ class TeacherStudent(Strategy):
     """
 
     summary = "KL(teacher ‖ student): the paper's method"
-    per_pixel = True
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
