@@ -79,13 +79,13 @@ def test_a_mask_is_on_disk_when_label_mask_returns(session, folder):
 
 def test_the_mask_is_written_before_the_row_that_names_it(session, folder, monkeypatch):
     seen = []
-    append = session._store.append
+    append = session._database.append
 
-    def spy(entries):
+    def spy(entries, *, together=False):
         seen.append((folder / "masks" / entries[0].label).is_file())
-        return append(entries)
+        return append(entries, together=together)
 
-    monkeypatch.setattr(session._store, "append", spy)
+    monkeypatch.setattr(session._database, "append", spy)
     give(session, 2)
     assert seen == [True, True]
 
@@ -136,12 +136,12 @@ def test_wrong_masks_are_refused(session, folder, mask, message):
 
 
 def test_a_session_takes_one_kind_of_answer(session, session_folder):
-    with pytest.raises(TomoTutorError, match="takes masks, not a class for each item"):
+    with pytest.raises(TomoTutorError, match="item 0: found the class 'disc'; this session takes masks"):
         session.label("0", "disc")
     with pytest.raises(TomoTutorError, match="made for segmentation; make a new session for classification"):
         session.set_recipe(session.recipe.replace(task="classification", teacher="resnet18"))
     plain = Session(session_folder)
-    with pytest.raises(TomoTutorError, match="takes a class for each item, not masks"):
+    with pytest.raises(TomoTutorError, match="item 0: found a mask; expected a class"):
         plain.label("0", np.zeros((16, 16)))
     plain.close()
 
@@ -272,9 +272,9 @@ def test_masks_painted_elsewhere_are_imported_all_or_none(pictures, capsys):
 
 
 def test_a_strategy_without_meaning_for_masks_is_refused_when_the_session_is_made(pictures, capsys):
-    from tomotutor.learn.strategies import STRATEGIES
+    from tomotutor.learn.recipe import CHOICES, PER_PIXEL
 
-    unfit = [name for name, strategy in STRATEGIES.items() if not strategy.per_pixel]
+    unfit = [name for name in CHOICES["strategy"] if name not in PER_PIXEL]
     for name in unfit[:1]:
         new = [
             "new",

@@ -187,8 +187,8 @@ class Recipe:
             )
         if self.task == "segmentation" and self.strategy not in PER_PIXEL:
             raise TomoTutorError(
-                f"recipe: strategy {self.strategy} ranks items by one class each and cannot rank masks; in segmentation "
-                f"choose {', '.join(PER_PIXEL)}"
+                f"recipe: strategy {self.strategy} ranks items by one class each and cannot rank masks; in "
+                f"segmentation choose {', '.join(PER_PIXEL)}"
             )
         if self.task == "segmentation" and self.audit_share:
             raise TomoTutorError(

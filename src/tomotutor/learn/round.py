@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tomotutor.base.errors import TomoTutorError
@@ -133,7 +134,7 @@ def load_net(net: Net, path: Path) -> None:
     """Load one network's weights."""
     try:
         net.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, ValueError) as problem:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as problem:
         raise TomoTutorError(
             f"{path}: not the weights of this session's networks ({str(problem).splitlines()[0]})"
         ) from None
