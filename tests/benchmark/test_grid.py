@@ -18,7 +18,7 @@ from tomotutor.benchmark import grid
 from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
 from tomotutor.benchmark.experiments import EXPERIMENTS, Experiment, Plan
-from tomotutor.benchmark.measure import PROBES, measure_masks, subset
+from tomotutor.benchmark.measure import PROBES, measure_masks
 from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES
 from tomotutor.data.pool import ItemCache
@@ -424,7 +424,7 @@ def test_mean_iou_against_a_calculation_by_hand(street, tmp_path):
     found = measure_masks(session, truth, test, mask_oracle.read_truth(session, test, "y"))
     for split, pool, name in (
         ("test", test, "miou"),
-        ("train", subset(session.pool, np.array(sorted(session.labels()))), "train_miou"),
+        ("train", session.pool.take(np.array(sorted(session.labels()))), "train_miou"),
     ):
         predicted = {}
         session.apply_masks(pool, lambda row, mask, kept=predicted: kept.update({row: mask}))
@@ -445,7 +445,7 @@ def test_some_items_of_a_pool_are_as_they_were_in_it():
     names, tilts = np.array([f"t{i}" for i in range(12)], object), np.array([[-60.0, 60 - i] for i in range(12)])
     whole = dataclasses.replace(
         array_pool(x[:, None]),
-        group_N=names,
+        tomogram_N=names,
         tilt_range_N2=tilts,
         truth_N=names[::-1],
         statistics=lambda row: (float(row), 2.0),
@@ -453,12 +453,12 @@ def test_some_items_of_a_pool_are_as_they_were_in_it():
     )
     rows = np.array([7, 2, 9])
     whole.read(np.arange(12))  # what the cache has by row is the whole pool's
-    some = subset(whole, rows)
+    some = whole.take(rows)
     assert some.ids == ("i7", "i2", "i9")
     np.testing.assert_array_equal(some.read(np.arange(3)), whole.read(rows))
-    for name in ("group_N", "tilt_range_N2", "truth_N"):
+    for name in ("tomogram_N", "tilt_range_N2", "truth_N"):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows])
-    assert len(some.padded_N) == 0
+    assert len(some.padded_N) == 3
 
 
 def test_the_tomograms(data):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,20 +27,6 @@ from tomotutor.session.round_folder import read_scores, round_folder
 MAP_ITEMS = 500  # candidates on the map beside the picks
 
 
-def subset(pool: Pool, rows: np.ndarray) -> Pool:
-    """Return some items of a pool as a pool."""
-
-    def of_row(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
-        return None if function is None else lambda i: function(int(rows[i]))
-
-    columns = ("padded_N", "group_N", "tilt_range_N2", "angles_deg_N3", "offset_zyx_N3", "truth_N")
-    taken: dict[str, Any] = {name: values[rows] for name in columns if len(values := getattr(pool, name))}
-    functions: dict[str, Any] = {
-        name: of_row(getattr(pool, name)) for name in ("cut", "prepared", "statistics", "truth_mask")
-    }
-    return dataclasses.replace(pool, ids=tuple(pool.ids[row] for row in rows), cache=None, **taken, **functions)
-
-
 def measure_round(
     session: Session, truth_N: np.ndarray, test: Pool, test_truth_N: np.ndarray, report: Report | None = None
 ) -> dict[str, Any]:
@@ -65,10 +50,10 @@ def measure_round(
         items.
     """
     used = np.flatnonzero(test_truth_N != UNKNOWN)
-    probs_NC = session.score_pool(subset(test, used), report).teacher_probs_NC
+    probs_NC = session.score_pool(test.take(used), report).teacher_probs_NC
     found = metrics.classification(probs_NC, test_truth_N[used])
     labeled = np.array(sorted(session.labels()), np.int64)
-    trained = session.score_pool(subset(session.pool, labeled), report).teacher_probs_NC.argmax(1)
+    trained = session.score_pool(session.pool.take(labeled), report).teacher_probs_NC.argmax(1)
     found["train_accuracy"] = float((trained == truth_N[labeled]).mean())
     return found
 
@@ -98,7 +83,7 @@ def measure_masks(
 
     labeled = np.array(sorted(session.labels()), np.int64)
     tested = confusion_of(test, test_truth)
-    trained = confusion_of(subset(session.pool, labeled), lambda row: truth(int(labeled[row])))
+    trained = confusion_of(session.pool.take(labeled), lambda row: truth(int(labeled[row])))
     per_class = [None if np.isnan(iou) else float(iou) for iou in tested.iou_C]
     return {
         "miou": tested.mean_iou,

@@ -47,19 +47,15 @@ def tty_line(text: str) -> None:
 
 
 def show_progress(progress: Progress) -> None:
-    """Show how far training or scoring is."""
+    """Show how far reading, training or scoring is."""
     if progress.stage == "train":
         epoch = f", epoch {progress.epoch}" if progress.epochs > 1 else ""
         what = f"training: mini-batch {progress.done} of {progress.total}{epoch}, loss {progress.loss:.3f}"
     else:
-        what = f"{'scoring' if progress.stage == 'score' else progress.stage}: {progress.done} of {progress.total}"
+        stage = {"read": "reading items", "score": "scoring"}.get(progress.stage, progress.stage)
+        what = f"{stage}: {progress.done} of {progress.total}"
     left = f", {progress.eta_s:.0f} s left" if math.isfinite(progress.eta_s) else ""
     tty_line(what + left if progress.done < progress.total else "")
-
-
-def show_reading(done: int, total: int) -> None:
-    """Show how many items were read."""
-    tty_line(f"reading items: {done} of {total}" if done < total else "")
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:

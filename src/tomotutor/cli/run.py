@@ -19,7 +19,6 @@ from tomotutor.cli.common import (
     print_json,
     read_settings,
     show_progress,
-    show_reading,
     tty_line,
 )
 from tomotutor.learn.recipe import CHOICES, PRESETS
@@ -138,7 +137,7 @@ def _demo(args: argparse.Namespace) -> None:
     folder = Path(args.dir)
     session = folder / "session"
     if not (session / "session.toml").is_file():
-        create_sample_session(session, show_reading)
+        create_sample_session(session, show_progress)
         look_around(session, show_progress)
     print(f"sample session: {session}")
     if not args.headless and has_screen():

@@ -21,7 +21,6 @@ from tomotutor.cli.common import (
     read_settings,
     read_source,
     show_progress,
-    show_reading,
     split_names,
 )
 from tomotutor.learn.recipe import CHOICES, PRESETS
@@ -40,7 +39,7 @@ def _new(args: argparse.Namespace) -> None:
         recipe=args.recipe,
         settings=read_settings(args.set),
         start=args.start,
-        report=show_reading,
+        report=show_progress,
     )
     print(f"{args.session}: {made.items} items")
     if made.padded:
@@ -58,12 +57,12 @@ def _new(args: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     if SessionFile.read(Path(args.session)).recipe.start == "pretrained":
-        look_around(Path(args.session), show_progress)
+        look_around(Path(args.session), show_progress, made.opened)
         print("starts from pretrained networks: typical members of groups that look alike are asked first")
 
 
 def _relocate(args: argparse.Namespace) -> None:
-    from tomotutor.session.inputs import relocate_session
+    from tomotutor.session.relocate import relocate_session
 
     count = relocate_session(Path(args.session), args.old, args.new)
     print(f"{args.session}: its {count} items are read from {args.new} now")
@@ -75,7 +74,7 @@ def _add(args: argparse.Namespace) -> None:
     source = read_source(args)
     session = Session(args.session)
     try:
-        count, duplicates = session.add_items(source, show_reading)
+        count, duplicates = session.add_items(source, show_progress)
         print(f"{args.session}: {count} items added, called like {session.pool.ids[-1]}; {len(session.pool)} in all")
         if duplicates:
             print(
@@ -111,7 +110,7 @@ def _status(args: argparse.Namespace) -> None:
                 "audit_n": status.audit.n,
                 "audit_skipped": status.audit.skipped,
                 "classes": status.counts,
-                "padded": int(session.pool.padded_N.sum()) if len(session.pool.padded_N) else 0,
+                "padded": int(session.pool.padded_N.sum()),
                 "strategy": session.recipe.strategy,
             }
         )
@@ -218,6 +217,8 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
+    import numpy as np
+
     from tomotutor.export.lists import export_list, export_masks, write_predictions
     from tomotutor.formats.particles.lists import format_of
     from tomotutor.session import Session
@@ -239,9 +240,9 @@ def _export(args: argparse.Namespace) -> None:
             written = []
     finally:
         session.close()
-    lists = [part for part in session.parts if part[1].kind == "particles"]
+    lists = [one for one in session.inputs if one[1].kind == "particles"]
     if args.format == "csv":  # the table says it all; a list that is CSV itself is written again beside it
-        lists = [part for part in lists if format_of(part[1].file) == "csv"]
+        lists = [one for one in lists if format_of(one[1].file) == "csv"]
     elif args.format != "averages" and not lists:
         raise TomoTutorError(
             f"export: the session did not come from a particle list, which --format {args.format} needs; use --format "
@@ -250,9 +251,9 @@ def _export(args: argparse.Namespace) -> None:
     if args.format == "averages":
         from tomotutor.export.averages import write_averages
 
-        if not len(session.pool.angles_deg_N3):
+        if not np.isfinite(session.pool.angles_deg_N3).all():
             print("warning: the input has no angles, so the particles are averaged as they lie", file=sys.stderr)
-        written = write_averages(out, session.pool, predictions, session.classes, show_reading)
+        written = write_averages(out, session.pool, predictions, session.classes, show_progress)
     elif args.format == "csv" and not written:
         written = [out / "predictions.csv"]
         write_predictions(written[0], session.pool.ids, predictions, session.classes)
@@ -268,16 +269,16 @@ def _export(args: argparse.Namespace) -> None:
 def _apply(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from tomotutor.data.sources import open_pool, resolve, with_tilts_of
+    from tomotutor.data.sources import open_input
     from tomotutor.export.lists import export_list, export_masks, write_predictions
     from tomotutor.formats.particles.lists import format_of
     from tomotutor.session import Session
     from tomotutor.session.session import predictions_from
-    from tomotutor.session.session_file import SessionFile
 
-    source, trained, out = read_source(args), SessionFile.read(Path(args.session)).source, Path(args.out)
+    source, out = read_source(args), Path(args.out)
     session = Session(args.session)
     try:
+        trained = session.source
         source = source.replace(
             mean=tuple(session.pool.mean_C),
             std=tuple(session.pool.std_C),
@@ -285,7 +286,8 @@ def _apply(args: argparse.Namespace) -> None:
             low_pass=source.low_pass or trained.low_pass,
             normalise=trained.normalise,
         )
-        pool = open_pool(with_tilts_of(trained, source))
+        opened = open_input(source).with_tilts_of(trained)
+        source, pool = opened.source, opened.pool
         voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst
         if voxel and known and abs(voxel - known) > 0.01 * known:
             print(
@@ -305,7 +307,7 @@ def _apply(args: argparse.Namespace) -> None:
         write_predictions(out / "predictions.csv", pool.ids, predictions, session.classes)
     print(out / "predictions.csv")
     if source.kind == "particles":
-        kind = format_of(resolve(source).file)
+        kind = format_of(source.file)
         for path in export_list(out, source, kind, pool.ids, predictions, session.classes, per_class=args.per_class):
             print(path)
 

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from tomotutor.base.progress import Report
 from tomotutor.data.sources import Source
 from tomotutor.gui.bridge import Task
 from tomotutor.session import look_around
@@ -202,7 +203,7 @@ class StartPage(QWidget):
         folder = Path(tempfile.mkdtemp(prefix="tomotutor-")) / "sample-session"
         self.make(folder, lambda report: create_sample_session(folder, report))
 
-    def make(self, folder: Path, function: Callable[[Callable[[int, int], None]], Created]) -> None:
+    def make(self, folder: Path, function: Callable[[Report], Created]) -> None:
         """Run `function`, which makes the session `folder`, in a thread; look around in it, then open it."""
         self._task = Task(self, lambda report: _make(folder, function, report))
         self._task.progressed.connect(self._progressed)
@@ -239,17 +240,17 @@ class StartPage(QWidget):
 
 
 def _make(
-    folder: Path, function: Callable[[Callable[[int, int], None]], Created], report: Callable[[str, int, int], None]
+    folder: Path, function: Callable[[Report], Created], report: Callable[[str, int, int], None]
 ) -> tuple[Created, str]:
     """Make a session and look around in it; return what was made, and what went wrong with the look, which it can do
     without.
     """
     report("reading every item once …", 0, 0)
-    made = function(lambda done, total: report("reading every item once …", done, total))
+    made = function(lambda progress: report("reading every item once …", progress.done, progress.total))
     looking = "looking at every item …"
     report(looking, 0, 0)
     try:
-        look_around(folder, lambda progress: report(looking, progress.done, progress.total))
+        look_around(folder, lambda progress: report(looking, progress.done, progress.total), made.opened)
     except Exception as problem:
         log.exception("no look around in %s", folder)
         return made, str(problem) or type(problem).__name__

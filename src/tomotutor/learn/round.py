@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.learn import compute as computing
 from tomotutor.learn.augment import asymmetric, half_turn
@@ -228,15 +228,12 @@ def predict_answer(
         Items whose tilt range is asymmetric are turned about y alone, which leaves their missing wedge in place.
     """
     turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
-    lopsided_N = (
-        np.array(asymmetric(pool.tilt_range_N2[rows]), bool) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
-    )
+    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows]), bool)
     passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
-    start, done, total = time.perf_counter(), 0, sum(int(turned_N.sum()) for turned_N in passes.values())
+    clock, done = Clock(report, "score", sum(int(turned_N.sum()) for turned_N in passes.values())), 0
 
     def tell(progress: Progress) -> None:
-        now = done + progress.done
-        report(replace(progress, done=now, total=total, eta_s=(time.perf_counter() - start) / now * (total - now)))
+        clock.tell(done + progress.done)
 
     def run(turn: str) -> dict[str, Scores]:
         nonlocal done
@@ -328,7 +325,6 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         if recipe.init == "shrink_perturb":
             shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed), view.start))
     strategy = STRATEGIES[recipe.strategy](recipe)
-    tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
     x_NC = view.pool.read(train_rows)
     fit(
         pair,
@@ -339,7 +335,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         seed=seed,
         warm=warm,
         strategy=strategy,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[train_rows],
         report=report,
     )
     seconds["train"] = time.perf_counter() - clock
@@ -424,7 +420,6 @@ def predict_from_scratch(
     held against.
     """
     pair = new_pair(view.pool, view.classes, recipe)
-    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     x_NC = view.pool.read(view.train_rows)
     fit(
@@ -435,7 +430,7 @@ def predict_from_scratch(
         compute,
         seed=seed,
         with_student=False,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[view.train_rows],
         report=report,
     )
     return predict_answer({"teacher": pair.teacher}, view.pool, rows, recipe, compute, report)[

@@ -126,14 +126,10 @@ class RoundBackend:
             self._compute,
             seed=seed,
             with_student=False,
-            tilt_range_N2=self._tilts(self._train_rows),
+            tilt_range_N2=self._pool.tilt_range_N2[self._train_rows],
             report=self._report,
         )
         return self._predict(pair.teacher, rows)
-
-    def _tilts(self, rows: np.ndarray) -> np.ndarray | None:
-        tilts = self._pool.tilt_range_N2
-        return tilts[rows] if len(tilts) else None
 
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Return features (N, D) of items that no label of this session went into; made on first use, for the whole
@@ -164,7 +160,7 @@ class RoundBackend:
             steps=steps,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
-            tilt_range_N2=self._tilts(every),
+            tilt_range_N2=self._pool.tilt_range_N2[every],
             report=self._report,
         )
         return found[rows]

@@ -5,7 +5,6 @@ report raises.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tomotutor.base.errors import TomoTutorError, TrainingDivergedError
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.learn.augment import asymmetric
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Net, Output, Pair
@@ -169,7 +168,7 @@ def learn(
         optimizers.append(_optimizer(net, recipe, steps))
     pieces = 1
     epochs = max(1, math.ceil(steps * recipe.batch_size / items))
-    start = time.perf_counter()
+    clock = Clock(report, "train", steps)
     for step, (x_batch, y_batch) in enumerate(feed, start=1):
         strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
         pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
@@ -182,9 +181,8 @@ def learn(
         for optimizer, scheduler in optimizers:
             optimizer.step()
             scheduler.step()
-        eta_s = (time.perf_counter() - start) / step * (steps - step)
         epoch = min(epochs, 1 + (step * recipe.batch_size - 1) // items)
-        report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
+        clock.tell(step, epoch=epoch, epochs=epochs, loss=loss)
 
 
 def _step_in_memory(
@@ -260,7 +258,7 @@ def map_batches(
     """Yield the rows of each batch, in order, and what a function returns for it; the batch is halved where device
     memory ends.
     """
-    start, done = time.perf_counter(), 0
+    clock, done = Clock(report, "score", len(rows)), 0
     while done < len(rows):
         index = rows[done : done + batch_size]
         try:
@@ -272,7 +270,7 @@ def map_batches(
             continue
         yield index, found
         done += len(index)
-        report(Progress("score", done, len(rows), eta_s=(time.perf_counter() - start) / done * (len(rows) - done)))
+        clock.tell(done)
 
 
 def predict(

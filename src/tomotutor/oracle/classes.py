@@ -81,7 +81,7 @@ def read_truth(session: Session, oracle: str, classes: Sequence[str] = ()) -> np
     classes = classes or session.classes
     if oracle != "y":
         return truth_of(session.pool.ids, read_labels(Path(oracle)), classes, oracle)
-    if len(session.pool.truth_N):
+    if any(session.pool.truth_N):
         return pool_truth(session.pool, classes)
     path = session.array_file
     if path is None:
@@ -123,7 +123,7 @@ def measure(
     pool_N = truth_N.copy()
     pool_N[session.held_out] = UNKNOWN
     metrics: dict[str, Any] = {"pool_accuracy": _accuracy(class_N, pool_N)}
-    groups = session.pool.group_N
+    groups = session.pool.tomogram_N
     names = sorted(set(groups.tolist()))
     if len(names) > 1:
         metrics["pool_accuracy_by_group"] = {

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -122,8 +122,8 @@ class SessionStore:
         return connection
 
     @staticmethod
-    def create(folder: Path, ids: Sequence[str], twin_N: np.ndarray) -> None:
-        """Make the database of a new session."""
+    def create(folder: Path, ids: Sequence[str], twin_N: np.ndarray, meta: Mapping[str, str] | None = None) -> None:
+        """Make the database of a new session, with the values that `meta` returns."""
         connection = sqlite3.connect(folder / "labels.sqlite", isolation_level=None)
         connection.executescript(_TABLES)
         connection.execute("BEGIN")
@@ -131,7 +131,7 @@ class SessionStore:
             "INSERT INTO items (item, id, twin) VALUES (?, ?, ?)",
             zip(range(len(ids)), ids, twin_N.tolist(), strict=True),
         )
-        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", {"schema": str(SCHEMA), **(meta or {})}.items())
         connection.execute("COMMIT")
         connection.close()
 

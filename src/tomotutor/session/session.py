@@ -17,17 +17,18 @@ from psygnal import Signal, SignalInstance
 
 import tomotutor
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.pool import Pool, find_twins
-from tomotutor.data.sources import Source, open_denoised, open_pool
+from tomotutor.data.pool import Pool, concat, find_twins
+from tomotutor.data.sources import Opened, Source
 from tomotutor.learn import start
 from tomotutor.learn.recipe import LEAST_TO_TRAIN, Recipe
 from tomotutor.learn.results import PoolScores, Predictions
 from tomotutor.session import audit
 from tomotutor.session.database import RoundRecord, SessionStore
-from tomotutor.session.inputs import ADDED, copy_part, join, new_part, parts_of, to_json
+from tomotutor.session.inputs import INPUTS, copy_input, open_new, read_inputs, to_json
 from tomotutor.session.label_log import Entry, replay
 from tomotutor.session.masks import Masks
 from tomotutor.session.queue import Queue
+from tomotutor.session.relocate import gather_inputs
 from tomotutor.session.round_folder import (
     RoundScores,
     read_look,
@@ -67,6 +68,8 @@ class Session:
         Leave one CPU core to the screen while training.
     automatic : bool
         Start a round by itself whenever one is due.
+    opened : Opened or None
+        The input of a session that was just made, as `create_session` opened it.
 
     Notes
     -----
@@ -84,7 +87,13 @@ class Session:
     notice = Signal(str)
 
     def __init__(
-        self, folder: Path | str, *, write: bool = True, keep_core: bool = False, automatic: bool = False
+        self,
+        folder: Path | str,
+        *,
+        write: bool = True,
+        keep_core: bool = False,
+        automatic: bool = False,
+        opened: Opened | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.automatic = automatic
@@ -92,13 +101,14 @@ class Session:
         self._store = SessionStore(self.folder, write=write)
         try:
             ids, self._twin_N, self._held_out_N = self._store.items()
-            self._parts = parts_of(self._file, self._store)
-            self._open_pools()
+            self._inputs = read_inputs(self._store, self._file.source)
+            if write:
+                self._file = gather_inputs(self.folder, self._file, self._store)
+            self._use([opened] if opened else self._open_inputs())
             if self.pool.ids != ids:
                 raise TomoTutorError(
-                    f"{self._file.source.path}: now has {len(self.pool)} items, other than the {len(ids)} this session "
-                    "was made with; "
-                    "bring the original files back, or make a new session"
+                    f"{self._inputs[0].source.path}: now has {len(self.pool)} items, other than the {len(ids)} this "
+                    "session was made with; bring the original files back, or make a new session"
                 )
             self._masks = Masks(self.folder, self.pool.shape[1:], len(self.classes))
             self._row_of = {item_id: row for row, item_id in enumerate(ids)}
@@ -122,28 +132,31 @@ class Session:
             failed=lambda text: self._emit(self.failed, text),
         )
 
-    def _open_pools(self) -> None:
-        """Open the items of all parts, and those to look at."""
+    def _open_inputs(self) -> list[Opened]:
         try:
-            pools = [part.open(self.folder) for part in self._parts]
+            return [one.open(self.folder) for one in self._inputs]
         except TomoTutorError as problem:
-            paths = [path for part in self._parts for path in part.source_in(self.folder).paths().values()]
+            paths = [path for one in self._inputs for path in one.source_in(self.folder).paths().values()]
             gone = next((path for path in paths if not Path(path).exists()), None)
             if gone is None:
                 raise
             hint = f"tomotutor relocate {self.folder} --from {gone} --to THE_NEW_PLACE"
             raise TomoTutorError(f"{problem}; {gone} is not there any more: if it moved, run '{hint}'") from None
-        self.pool = join(pools)
-        self._start_N = np.cumsum([0, *(len(pool) for pool in pools)])
-        self.denoised = self._open_denoised(pools)
 
-    def _open_denoised(self, pools: list[Pool]) -> Pool | None:
+    def _use(self, opened: list[Opened]) -> None:
+        """Take the items of all inputs into use, and those to look at."""
+        self._opened = opened
+        self.pool = concat([one.pool for one in opened])
+        self._start_N = np.cumsum([0, *(len(one.pool) for one in opened)])
+        self.denoised = self._open_denoised()
+
+    def _open_denoised(self) -> Pool | None:
         """The same items from denoised tomograms, to look at, None where there are none; labeling goes
         on without them.
         """
         try:
-            found = [open_denoised(part.source_in(self.folder)) for part in self._parts]
-            return join([d or pool for d, pool in zip(found, pools, strict=True)]) if any(found) else None
+            found = [one.denoised() for one in self._opened]
+            return concat([d or one.pool for d, one in zip(found, self._opened, strict=True)]) if any(found) else None
         except TomoTutorError as problem:
             log.warning("no denoised tomograms: %s", problem)
             return None
@@ -163,20 +176,21 @@ class Session:
     @property
     def source(self) -> Source:
         """Where the items come from that the session was made with; of a particle list the session's own copy."""
-        return self._parts[0].source_in(self.folder)
+        return self._inputs[0].source_in(self.folder)
 
     @property
-    def parts(self) -> list[tuple[str, Source, slice]]:
+    def inputs(self) -> list[tuple[str, Source, slice]]:
         """All inputs: the prefix of their ids ("" for the first), the source, and which rows of the pool they hold."""
         bounds = zip(self._start_N[:-1].tolist(), self._start_N[1:].tolist(), strict=True)
         return [
-            (part.prefix, part.source_in(self.folder), slice(*b)) for part, b in zip(self._parts, bounds, strict=True)
+            (one.prefix, one.source_in(self.folder), slice(*b)) for one, b in zip(self._inputs, bounds, strict=True)
         ]
 
     @property
     def array_file(self) -> Path | None:
         """The NumPy file the items come from, None for other input."""
-        return self._file.source.file if self._file.source.kind == "array" else None
+        first = self._inputs[0].source
+        return first.file if first.kind == "array" else None
 
     @property
     def is_segmentation(self) -> bool:
@@ -278,7 +292,7 @@ class Session:
                 score.teacher_probs if score else (),
                 score.student_probs if score else (),
                 score.disagreement if score else None,
-                bool(len(self.pool.padded_N) and self.pool.padded_N[row]),
+                bool(self.pool.padded_N[row]),
             )
 
     # ---- the queue --------------------------------------------------------------------------------------------------
@@ -505,7 +519,7 @@ class Session:
                 self._queue.clear()
             self._read_round()
 
-    def add_items(self, source: Source, report: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+    def add_items(self, source: Source, report: Report | None = None) -> tuple[int, int]:
         """Add the items of another input, in the midst of labeling; they are prepared as the first ones, and every new
         one is read once.
 
@@ -514,7 +528,7 @@ class Session:
         source : Source
             A particle list with its tomograms, a stack, folder or array. Its items are called `<file>/<id>`.
         report : callable
-            Called with items read and items in all.
+            Progress of reading the items.
 
         Returns
         -------
@@ -528,19 +542,20 @@ class Session:
         """
         if self.is_segmentation:
             raise TomoTutorError(f"{self.folder}: items cannot be added to a session of masks; make a new one")
-        part = new_part(source, self._file.source, [p.prefix for p in self._parts])
-        join([self.pool, open_pool(part.source)])  # it must fit before anything is copied
-        copy_part(part, self.folder)
-        joined = join([self.pool, part.open(self.folder)])
-        twin_N = find_twins(joined, report)
+        from tomotutor.base.progress import ignore
+
+        new, opened = open_new(source, self._inputs[0].source, [one.prefix for one in self._inputs])
+        joined = concat([self.pool, opened.pool])  # it must fit before anything is copied
+        copy_input(new, self.folder)
+        twin_N = find_twins(joined, report or ignore)
         with self._guard:
-            parts = [*self._parts, part]
-            self._store.add_items(joined.ids[len(self.pool) :], twin_N, ADDED, to_json(parts[1:]))
+            inputs = [*self._inputs, new]
+            self._store.add_items(joined.ids[len(self.pool) :], twin_N, INPUTS, to_json(inputs))
             added = len(joined) - len(self.pool)
             ids, self._twin_N, self._held_out_N = self._store.items()
             self._row_of = {item_id: row for row, item_id in enumerate(ids)}
-            self._parts = parts
-            self._open_pools()
+            self._inputs = inputs
+            self._use([*self._opened, opened])
             self._read_round()
         self._emit(self.queue_changed)
         self._emit(self.status_changed, self.status)
@@ -928,9 +943,11 @@ def predictions_from(scores: PoolScores, label_N: np.ndarray) -> Predictions:
     )
 
 
-def look_around(folder: Path, report: Report | None = None) -> None:
-    """Look around in a session that was just made, see `Session.look_around`."""
-    session = Session(folder)
+def look_around(folder: Path, report: Report | None = None, opened: Opened | None = None) -> None:
+    """Look around in a session that was just made, see `Session.look_around`; `opened` is what `create_session`
+    opened.
+    """
+    session = Session(folder, opened=opened)
     try:
         session.look_around(report)
     finally:

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ import tomli_w
 import tomotutor
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file, new_folder
+from tomotutor.base.progress import Report, ignore
 from tomotutor.data.pool import Pool, find_twins
-from tomotutor.data.sources import Source, open_pool, resolve, with_statistics
+from tomotutor.data.sources import Opened, Source, open_input
 from tomotutor.data.sources.copies import absolute, copy_lists
 from tomotutor.learn.recipe import PRESETS as PRESETS
 from tomotutor.learn.recipe import Recipe, preset
 from tomotutor.learn.start import SHIPPED, copy_start, find_start, load_start
 from tomotutor.session.database import SessionStore
+from tomotutor.session.inputs import INPUTS, Input, to_json
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,21 @@ NAME = "session.toml"
 
 @dataclass(frozen=True)
 class SessionFile:
-    """Contents of session.toml."""
+    """Contents of session.toml.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Class names.
+    recipe : Recipe
+        Settings in force.
+    source : Source or None
+        The first input, of a session that an earlier version made; today's are in the database.
+    """
 
     classes: tuple[str, ...]
-    source: Source
     recipe: Recipe
+    source: Source | None = None
 
     @staticmethod
     def read(folder: Path) -> SessionFile:
@@ -53,9 +65,8 @@ class SessionFile:
         path = folder / NAME
         try:
             values = tomllib.loads(path.read_text())
-            return SessionFile(
-                tuple(values["classes"]), Source.from_dict(values["source"]), Recipe.from_dict(values["recipe"])
-            )
+            source = Source.from_dict(values["source"]) if "source" in values else None
+            return SessionFile(tuple(values["classes"]), Recipe.from_dict(values["recipe"]), source)
         except FileNotFoundError:
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
         except (OSError, ValueError, KeyError, TypeError) as problem:
@@ -68,9 +79,10 @@ class SessionFile:
         values = {
             "version": tomotutor.__version__,
             "classes": list(self.classes),
-            "source": self.source.to_dict(),
             "recipe": self.recipe.to_dict(),
         }
+        if self.source is not None:
+            values["source"] = self.source.to_dict()
         with new_file(folder / NAME) as path:
             path.write_text(tomli_w.dumps(values))
 
@@ -78,9 +90,9 @@ class SessionFile:
         """Return a copy with other settings."""
         return dataclasses.replace(self, recipe=recipe)
 
-    def with_source(self, source: Source) -> SessionFile:
-        """Return a copy with its input described otherwise."""
-        return dataclasses.replace(self, source=source)
+    def without_source(self) -> SessionFile:
+        """Return a copy that leaves its input to the database."""
+        return dataclasses.replace(self, source=None)
 
 
 def check_classes(names: Sequence[str], *, junk: bool = True) -> tuple[str, ...]:
@@ -110,12 +122,21 @@ def check_classes(names: Sequence[str], *, junk: bool = True) -> tuple[str, ...]
 
 @dataclass(frozen=True)
 class Created:
-    """What a new session holds: items, boxes that leave their tomogram, exact duplicates."""
+    """A new session.
+
+    Attributes
+    ----------
+    items, padded, outside, duplicates : int
+        Items; boxes that leave their tomogram, in part and altogether; exact duplicates.
+    opened : Opened
+        The input, for whoever goes on with the session (see `Session`).
+    """
 
     items: int
     padded: int
     outside: int
     duplicates: int
+    opened: Opened
 
 
 def _recipe(
@@ -181,7 +202,7 @@ def create_session(
     recipe: str = "app",
     settings: dict[str, str] | None = None,
     start: str = "",
-    report: Callable[[int, int], None] | None = None,
+    report: Report = ignore,
 ) -> Created:
     """Make a session folder; every item is read once, so that broken input is found now.
 
@@ -204,7 +225,7 @@ def create_session(
     start : str
         "scratch", "pretrained", a folder of weights or a session; "" takes the preset's (see `tomotutor.learn.start`).
     report : callable
-        Called with items read and items in all.
+        Progress of reading the items.
 
     Raises
     ------
@@ -214,8 +235,8 @@ def create_session(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TomoTutorError(f"{folder}: exists already and is not empty; choose another name for the session")
-    source = absolute(resolve(source))
-    pool = open_pool(source)
+    opened = open_input(absolute(source))
+    source, pool = opened.source, opened.pool
     settings = settings or {}
     chosen, found = _recipe(recipe, source, pool, task or settings.get("task", ""), settings, start)
     if not classes and not pool.class_names:
@@ -225,8 +246,8 @@ def create_session(
     if found and found[0] != SHIPPED:
         _read_through(found[0], chosen, pool)
     names = check_classes(classes or pool.class_names, junk=junk and bool(classes) and chosen.task == "classification")
-    source = with_statistics(source, pool)
-    pool = open_pool(source)
+    opened = opened.with_statistics()
+    source, pool = opened.source, opened.pool
     twin_N = find_twins(pool, report)
     if folder.exists():
         folder.rmdir()
@@ -234,11 +255,8 @@ def create_session(
         copy_lists(source, partial)
         if found:
             copy_start(*found, partial)
-        SessionFile(names, source, chosen).write(partial)
-        SessionStore.create(partial, pool.ids, twin_N)
-    padded = int(pool.padded_N.sum()) if len(pool.padded_N) else 0
-    outside = 0
-    if padded:
-        outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
+        SessionFile(names, chosen).write(partial)
+        SessionStore.create(partial, pool.ids, twin_N, {INPUTS: to_json([Input("", source)])})
+    outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
     duplicates = int((twin_N != np.arange(len(pool))).sum())
-    return Created(len(pool), padded, outside, duplicates)
+    return Created(len(pool), int(pool.padded_N.sum()), outside, duplicates, opened)

@@ -207,15 +207,9 @@ def find_file(names: Sequence[str], source: Source, fits: Callable[[Path], bool]
     return None
 
 
-def with_statistics(source: Source, pool: Pool, sample: int = 1000) -> Source:
-    """Measure per-channel mean and deviation of a 2D pool over up to `sample` evenly spaced items; 3D input is returned
-    as it is.
-    """
-    if pool.ndim == 3 or source.mean:
-        return source
+def measure_statistics(pool: Pool, sample: int = 1000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return per-channel mean and deviation of a pool over up to `sample` evenly spaced items."""
     rows = np.unique(np.linspace(0, len(pool) - 1, min(sample, len(pool))).astype(int))
     values = np.stack([np.asarray(pool.cut(int(row)).values_C, np.float64) for row in rows])
     axes = (0, *range(2, values.ndim))
-    return source.replace(
-        mean=tuple(values.mean(axes).tolist()), std=tuple(np.maximum(values.std(axes), 1e-6).tolist())
-    )
+    return tuple(values.mean(axes).tolist()), tuple(np.maximum(values.std(axes), 1e-6).tolist())

@@ -78,7 +78,7 @@ def image_pool(
         return Cut(values)
 
     ids = tuple(p.relative_to(folder).as_posix() for p in files)
-    group = np.array([i.rpartition("/")[0] for i in ids], object)
+    folder_N = np.array([i.rpartition("/")[0] for i in ids], object)
     return Pool(
         ids,
         shape,
@@ -86,9 +86,9 @@ def image_pool(
         source.protein or "none",
         source.mean,
         source.std,
-        group_N=group,
+        tomogram_N=folder_N,
         class_names=class_names,
-        truth_N=np.array(truth_N, object),
+        truth_N=np.array(truth_N or [""] * len(ids), object),
     )
 
 

@@ -1,0 +1,74 @@
+"""Where a session's inputs are, told anew: they moved, or the session keeps them as an earlier version did."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.data.pool import concat
+from tomotutor.session.database import SessionStore
+from tomotutor.session.inputs import INPUTS, Input, read_inputs, to_json
+from tomotutor.session.session_file import NAME, SessionFile
+
+
+def gather_inputs(folder: Path, file: SessionFile, store: SessionStore) -> SessionFile:
+    """Bring the inputs of a session of an earlier version, which lie in session.toml and in the database, together
+    into the database; session.toml is copied first.
+
+    Returns
+    -------
+    SessionFile
+        What session.toml holds then.
+    """
+    if file.source is None:
+        return file
+    shutil.copyfile(folder / NAME, folder / f"{NAME}.old")
+    store.set_meta(INPUTS, to_json(read_inputs(store, file.source)))  # from here on session.toml is not asked
+    gathered = file.without_source()
+    gathered.write(folder)
+    return gathered
+
+
+def relocate_session(folder: Path, old: str, new: str) -> int:
+    """Tell a session that its input moved: paths under `old` are looked for under `new` from now on.
+
+    Parameters
+    ----------
+    folder : Path
+        The session.
+    old : str
+        A folder as the session knows it; of Windows or of POSIX, whatever this machine is.
+    new : str
+        The same folder on this machine.
+
+    Returns
+    -------
+    int
+        Items found at the new place.
+
+    Raises
+    ------
+    TomoTutorError
+        No path of the session lies under `old`, or its items are not found under `new`; the session stays as it was.
+    """
+    file = SessionFile.read(folder)
+    store = SessionStore(folder, write=True)
+    try:
+        inputs = read_inputs(store, file.source)
+        moved = [Input(one.prefix, one.source.relocated(old, str(Path(new).resolve()))) for one in inputs]
+        if moved == inputs:
+            known = ", ".join(path for one in inputs for path in one.source.paths().values())
+            raise TomoTutorError(f"{folder}: none of its paths lies under {old}; they are {known}")
+        pool = concat([one.open(folder).pool for one in moved])
+        ids, _, _ = store.items()
+        if pool.ids != ids:
+            raise TomoTutorError(
+                f"{new}: it has {len(pool)} items, other than the {len(ids)} this session was made with; copy the "
+                "original files there"
+            )
+        gather_inputs(folder, file, store)
+        store.set_meta(INPUTS, to_json(moved))
+        return len(pool)
+    finally:
+        store.close()
