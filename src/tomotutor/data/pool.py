@@ -56,9 +56,13 @@ class ItemCache:
         return item
 
 
-def _column(unknown: bool | float | str, width: tuple[int, ...] = ()) -> Any:
-    """Return a field with a value for each item: an array of `unknown` where nobody gives one."""
-    return field(default=None, metadata={"unknown": unknown, "width": width})
+def _column(unknown: Any, *width: int) -> dict[str, np.ndarray]:
+    """Return what tells a column of Pool from its other fields: its row for an item of which nothing is known."""
+    return {"unknown": np.full((1, *width), unknown, object if unknown == "" else type(unknown))}
+
+
+def _left_out() -> Any:
+    return None
 
 
 @dataclass(frozen=True)
@@ -117,21 +121,20 @@ class Pool:
     cache: ItemCache | None = None
     class_names: tuple[str, ...] = ()
     truth_mask: Callable[[int], np.ndarray] | None = None
-    padded_N: np.ndarray = _column(False)
-    tomogram_N: np.ndarray = _column("")
-    tilt_range_N2: np.ndarray = _column(np.nan, (2,))
-    angles_deg_N3: np.ndarray = _column(np.nan, (3,))
-    offset_zyx_N3: np.ndarray = _column(0.0, (3,))
-    truth_N: np.ndarray = _column("")
+    padded_N: np.ndarray = field(default_factory=_left_out, metadata=_column(False))
+    tomogram_N: np.ndarray = field(default_factory=_left_out, metadata=_column(""))
+    tilt_range_N2: np.ndarray = field(default_factory=_left_out, metadata=_column(np.nan, 2))
+    angles_deg_N3: np.ndarray = field(default_factory=_left_out, metadata=_column(np.nan, 3))
+    offset_zyx_N3: np.ndarray = field(default_factory=_left_out, metadata=_column(0.0, 3))
+    truth_N: np.ndarray = field(default_factory=_left_out, metadata=_column(""))
 
     def __post_init__(self) -> None:
         for column in _columns():
             values, unknown = getattr(self, column.name), column.metadata["unknown"]
             if values is None:
-                kind = object if isinstance(unknown, str) else type(unknown)
-                values = np.full((len(self.ids), *column.metadata["width"]), unknown, kind)
+                values = np.repeat(unknown, len(self.ids), axis=0)
                 object.__setattr__(self, column.name, values)
-            assert values.shape == (len(self.ids), *column.metadata["width"]), column.name
+            assert values.shape == (len(self.ids), *unknown.shape[1:]), column.name
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -95,6 +95,10 @@ def average(
     return scipy.fft.irfftn(total / np.maximum(weight, max(_LEAST_WEIGHT * len(rows), 1e-9)), shape).astype(np.float32)
 
 
+def _after(clock: Clock, before: int) -> Callable[[int], None]:
+    return lambda done: clock.tell(before + done)
+
+
 def write_averages(
     folder: Path,
     pool: Pool,
@@ -133,7 +137,7 @@ def write_averages(
         if not len(rows):
             target.unlink(missing_ok=True)  # one of an earlier export would be untrue now
             continue
-        volume = average(pool, rows, matrix_N33, lambda done, before=before: clock.tell(before + done))
+        volume = average(pool, rows, matrix_N33, _after(clock, before))
         before += len(rows)
         with new_file(target) as path, mrcfile.new(path, volume, overwrite=True) as mrc:
             mrc.voxel_size = pool.voxel_size_angst

@@ -203,7 +203,7 @@ class StartPage(QWidget):
         folder = Path(tempfile.mkdtemp(prefix="tomotutor-")) / "sample-session"
         self.make(folder, lambda report: create_sample_session(folder, report))
 
-    def make(self, folder: Path, function: Callable[[Callable[[int, int], None]], Created]) -> None:
+    def make(self, folder: Path, function: Callable[[Report], Created]) -> None:
         """Run `function`, which makes the session `folder`, in a thread; look around in it, then open it."""
         self._task = Task(self, lambda report: _make(folder, function, report))
         self._task.progressed.connect(self._progressed)

@@ -213,7 +213,7 @@ def test_caltech101(tmp_path):
     assert [list(p.truth_N).count("Faces_easy") for p in (train, test)] == [18, 2]
     assert [list(p.truth_N).count("ant") for p in (train, test)] == [9, 2]
     assert not set(train.ids) & set(test.ids)
-    assert set(train.group_N) == {"Faces_easy", "ant"}
+    assert set(train.tomogram_N) == {"Faces_easy", "ant"}
     assert train.shape == (3, 224, 224)
     assert train.read(np.arange(3)).shape == (3, 3, 224, 224)
     assert open_pool(Source("caltech101", str(tmp_path))).ids == train.ids

@@ -255,5 +255,5 @@ def test_real_tomograms_by_converted_lists_show_the_same_rings(data, tmp_path, k
     truth = np.array([line.split(",")[2] for line in (folder / "truth.csv").read_text().split()[1:]])
     rows = np.concatenate([np.flatnonzero(truth == name)[:12] for name in ("1MNF", "6Z6U")])
     # these lists keep the order, as the particles come tomogram by tomogram and without classes
-    np.testing.assert_array_equal(other.group_N, original.group_N)
+    np.testing.assert_array_equal(other.tomogram_N, original.tomogram_N)
     np.testing.assert_array_equal(other.read(rows), original.read(rows))

@@ -58,7 +58,7 @@ def image_pool(
     *,
     mode: str = "",
     class_names: tuple[str, ...] = (),
-    truth_N: Sequence[str] | None = None,
+    truth_N: Sequence[str] = (),
 ) -> Pool:
     """Return files as a pool; items are called by their path relative to `folder`. They must have one size and kind."""
 
@@ -88,7 +88,7 @@ def image_pool(
         source.std,
         tomogram_N=folder_N,
         class_names=class_names,
-        truth_N=None if truth_N is None else np.array(truth_N, object),
+        truth_N=np.array(truth_N or [""] * len(ids), object),
     )
 
 
@@ -99,4 +99,4 @@ def open_images(source: Source) -> Pool:
     """
     files = find_images(source.file)
     inner = [p.relative_to(source.file).parts[:-1] for p in files]
-    return image_pool(files, source.file, source, truth_N=[parts[0] for parts in inner] if all(inner) else None)
+    return image_pool(files, source.file, source, truth_N=[parts[0] for parts in inner] if all(inner) else ())

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from gemmi import cif
@@ -307,6 +308,8 @@ def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
     def filtered(row: int) -> Cut:
         return low_passed(cut(row, margin), margin, resolution)
 
+    columns = {"angles_deg_N3": table.angles_deg_N3, "tilt_range_N2": table.tilt_range_N2}
+    told: dict[str, Any] = {name: values for name, values in columns.items() if values is not None}
     return Pool(
         table.ids,
         (1, box, box, box),
@@ -317,10 +320,9 @@ def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
         voxel_size_angst=voxel_size,
         prepared=filtered if source.low_pass else None,
         statistics=(lambda row: statistics(table.tomogram_N[row])) if source.normalise == "tomogram" else None,
-        angles_deg_N3=table.angles_deg_N3,
-        tilt_range_N2=table.tilt_range_N2,
         cache=ItemCache() if source.low_pass or (step_N != 1).any() or chunked else None,
         offset_zyx_N3=zyx_N3 - centre_N3,
+        **told,
     )
 
 
