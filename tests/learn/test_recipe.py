@@ -16,21 +16,32 @@ def test_presets_round_trip_through_toml(name, ndim):
 
 def test_paper_is_the_papers_schedule():
     paper = preset("paper", 3)
-    assert (paper.width, paper.at_form, paper.transfer_weight, paper.epochs, paper.decay_at) == (
+    assert (
+        paper.network.width,
+        paper.training.at_form,
+        paper.training.transfer_weight,
+        paper.training.epochs,
+        paper.training.decay_at,
+    ) == (
         1.0,
         "l2",
         100,
         100,
         0.8,
     )
-    assert (paper.optimizer, paper.learning_rate, paper.momentum, paper.weight_decay) == ("sgd", 0.1, 0.9, 5e-4)
-    assert (paper.precision, paper.audit_share, paper.candidate_factor) == ("float32", 0, 10)
+    assert (
+        paper.training.optimizer,
+        paper.training.learning_rate,
+        paper.training.momentum,
+        paper.training.weight_decay,
+    ) == ("sgd", 0.1, 0.9, 5e-4)
+    assert (paper.network.precision, paper.audit.share, paper.query.candidate_factor) == ("float32", 0, 10)
     cifar = preset("paper", 2)
-    assert (cifar.epochs, cifar.batch_size, cifar.augmentation) == (200, 128, "strong")
+    assert (cifar.training.epochs, cifar.training.batch_size, cifar.training.augmentation) == (200, 128, "strong")
 
 
 def test_app_does_not_grow_with_the_labels():
-    assert preset("app", 3).epochs == 0
+    assert preset("app", 3).training.epochs == 0
 
 
 @pytest.mark.parametrize(
@@ -38,13 +49,13 @@ def test_app_does_not_grow_with_the_labels():
     [
         ({"at_form": "l3"}, "at_form is 'l3'; expected one of l2, mean_sq"),
         ({"colour": "red"}, "unknown setting 'colour'; expected one of name, task"),
-        ({"steps": "many"}, "steps is 'many'; expected int"),
+        ({"steps": "many"}, "steps is 'many'; expected a whole number"),
         ({"width": "0.3"}, "width is 0.3"),
         ({"steps": "0"}, "epochs and steps are both 0"),
         ({"audit_share": "1"}, "audit_share is 1"),
         ({"query_size": "0"}, "query_size is 0"),
         ({"strategy": "psychic"}, "strategy is 'psychic'"),
-        ({"committee": "1"}, "committee is 1; expected 2 networks at least"),
+        ({"committee": "1"}, "committee is 1; expected a whole number of 2 or more"),
         ({"task": "segmentation", "teacher": "drn_d_22", "audit_share": "0", "tta": "half_turns"}, "tta turns volumes"),
         ({"mc_passes": "0"}, "mc_passes is 0"),
         ({"teacher": "resnet1000"}, "teacher is 'resnet1000'"),
@@ -91,22 +102,28 @@ PAPER = [  # data, epochs, batch, optimizer, rate, decay at epoch, teacher, init
 def test_the_paper_preset_knows_the_data_sets(kind, epochs, batch, optimizer, rate, decay, teacher, initial, query):
     task = "segmentation" if teacher == "drn_d_22" else "classification"
     recipe = preset("paper", 2, kind, task)
-    assert (recipe.task, recipe.epochs, recipe.optimizer, recipe.learning_rate, recipe.teacher) == (
+    assert (
+        recipe.task,
+        recipe.training.epochs,
+        recipe.training.optimizer,
+        recipe.training.learning_rate,
+        recipe.network.teacher,
+    ) == (
         task,
         epochs,
         optimizer,
         rate,
         teacher,
     )
-    assert batch is None or recipe.batch_size == batch
-    assert recipe.decay_at * epochs == decay
-    assert (recipe.initial_size, recipe.query_size) == (initial, query)
-    assert optimizer == "adam" or (recipe.momentum, recipe.weight_decay) == (0.9, 5e-4)
-    assert recipe.augmentation == ("strong" if kind in ("cifar10", "cifar100", "svhn") else "flip")
+    assert batch is None or recipe.training.batch_size == batch
+    assert recipe.training.decay_at * epochs == decay
+    assert (recipe.query.initial_size, recipe.query.query_size) == (initial, query)
+    assert optimizer == "adam" or (recipe.training.momentum, recipe.training.weight_decay) == (0.9, 5e-4)
+    assert recipe.training.augmentation == ("strong" if kind in ("cifar10", "cifar100", "svhn") else "flip")
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_segmentation_has_presets_of_its_own(name):
     recipe = preset(name, 2, task="segmentation")
-    assert (recipe.task, recipe.teacher, recipe.audit_share) == ("segmentation", "drn_d_22", 0)
+    assert (recipe.task, recipe.network.teacher, recipe.audit.share) == ("segmentation", "drn_d_22", 0)
     assert Recipe.from_dict(tomllib.loads(tomli_w.dumps(recipe.to_dict()))) == recipe

@@ -57,7 +57,7 @@ def _new(args: argparse.Namespace) -> None:
             "label",
             file=sys.stderr,
         )
-    if SessionFile.read(Path(args.session)).recipe.start == "pretrained":
+    if SessionFile.read(Path(args.session)).recipe.network.start == "pretrained":
         look_around(Path(args.session), show_progress)
         print("starts from pretrained networks: typical members of groups that look alike are asked first")
 
@@ -112,7 +112,7 @@ def _status(args: argparse.Namespace) -> None:
                 "audit_skipped": status.audit.skipped,
                 "classes": status.counts,
                 "padded": int(session.pool.padded_N.sum()) if len(session.pool.padded_N) else 0,
-                "strategy": session.recipe.strategy,
+                "strategy": session.recipe.query.strategy,
             }
         )
         return
@@ -281,9 +281,9 @@ def _apply(args: argparse.Namespace) -> None:
         source = source.replace(
             mean=tuple(session.pool.mean_C),
             std=tuple(session.pool.std_C),
-            rescale=source.rescale or trained.rescale,
-            low_pass=source.low_pass or trained.low_pass,
-            normalise=trained.normalise,
+            rescale=source.preparation.rescale or trained.preparation.rescale,
+            low_pass=source.preparation.low_pass or trained.preparation.low_pass,
+            normalise=trained.preparation.normalise,
         )
         pool = open_pool(with_tilts_of(trained, source))
         voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst

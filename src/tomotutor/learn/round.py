@@ -114,15 +114,15 @@ def new_pair(pool: Pool, classes: int, recipe: Recipe, start: Path | None = None
     layers.
     """
     pair = build_pair(
-        recipe.teacher,
+        recipe.network.teacher,
         ndim=pool.ndim,
         channels=pool.shape[0],
         edge=min(pool.shape[1:]),
         classes=classes,
-        width=recipe.width or 1.0,
+        width=recipe.network.width or 1.0,
         seed=recipe.seed,
-        stem=recipe.stem,
-        twin=recipe.student == "twin",
+        stem=recipe.network.stem,
+        twin=recipe.network.student == "twin",
     )
     if start is not None:
         load_start(pair, start)
@@ -158,7 +158,7 @@ def shrink_and_perturb(pair: Pair, fresh: Pair) -> None:
 def held_out(recipe: Recipe, number: int, labels: np.ndarray) -> np.ndarray:
     """Return which labels a round does not train on: none, or a random tenth where temperatures are to be fitted."""
     out_N = np.zeros(len(labels), bool)
-    if recipe.calibration == "temperature":
+    if recipe.training.calibration == "temperature":
         rng = np.random.default_rng([recipe.seed, number, 2])
         out_N[rng.permutation(len(labels))[: max(1, round(HELD_OUT * len(labels)))]] = True
     return out_N
@@ -194,14 +194,15 @@ def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: 
     """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
     device = computing.best_device()
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
-    if recipe.precision == "float32":
+    net = recipe.network
+    if net.precision == "float32":
         return Compute(device, channels_last=True, threads=threads)
     key = computing.machine_key(
-        f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads {recipe.precision}"
+        f"{net.teacher} {net.stem} {net.width:g} {pool.shape} {threads} threads {net.precision}"
     )
 
     def measure() -> Compute:
-        if recipe.precision == "bfloat16":
+        if recipe.network.precision == "bfloat16":
             path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
             return computing.checked(path, lambda: new_pair(pool, classes, recipe).teacher, pool.shape)
         return computing.choose(
@@ -227,7 +228,7 @@ def predict_answer(
         One per network: the log of the mean probabilities over the half turns, and the embedding of the box as it is.
         Items whose tilt range is asymmetric are turned about y alone, which leaves their missing wedge in place.
     """
-    turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
+    turns = "yxz" if recipe.network.tta == "half_turns" and pool.ndim == 3 else ""
     lopsided_N = (
         np.array(asymmetric(pool.tilt_range_N2[rows]), bool) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
     )
@@ -314,7 +315,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     """
     task = TASKS[recipe.task]
     if recipe.task == "segmentation":
-        check_per_pixel(recipe.strategy)
+        check_per_pixel(recipe.query.strategy)
     out_N = held_out(recipe, view.number, view.train_labels)
     train_rows, train_labels = view.train_rows[~out_N], view.train_labels[~out_N]
     task.check_trainable(train_labels)
@@ -322,12 +323,12 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     clock = time.perf_counter()
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     pair = new_pair(view.pool, view.classes, recipe, view.start)
-    warm = view.weights is not None and recipe.init == "warm"
-    if view.weights is not None and recipe.init != "scratch":
+    warm = view.weights is not None and recipe.training.init == "warm"
+    if view.weights is not None and recipe.training.init != "scratch":
         load_weights(pair, view.weights)
-        if recipe.init == "shrink_perturb":
+        if recipe.training.init == "shrink_perturb":
             shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed), view.start))
-    strategy = STRATEGIES[recipe.strategy](recipe)
+    strategy = STRATEGIES[recipe.query.strategy](recipe)
     tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
     x_NC = view.pool.read(train_rows)
     fit(
@@ -353,7 +354,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     scores = predict(
         pair.parts(), view.pool.read, scored_rows, compute, task=task, batch_size=_batch_size(view.pool), report=report
     )
-    if recipe.tta != "none" and len(view.other_rows):
+    if recipe.network.tta != "none" and len(view.other_rows):
         at = np.searchsorted(scored_rows, view.other_rows)
         for name, kept in answer(view.other_rows).items():
             scores[name].log_probs_NC[at] = kept.log_probs_NC

@@ -69,8 +69,7 @@ def new_part(source: Source, first: Source, prefixes: Sequence[str]) -> Part:
     file.
     """
     source = absolute(resolve(source))
-    alike = ("box", "rescale", "low_pass", "normalise", "mean", "std", "size")
-    source = with_tilts_of(first, source.replace(**{name: getattr(first, name) for name in alike}))
+    source = with_tilts_of(first, source.replace(**dataclasses.asdict(first.preparation)))
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in source.file.stem) or "items"
     number = next(n for n in range(1, len(prefixes) + 2) if (stem if n == 1 else f"{stem}-{n}") not in prefixes)
     return Part(stem if number == 1 else f"{stem}-{number}", source)

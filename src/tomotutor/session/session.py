@@ -203,7 +203,7 @@ class Session:
                 round=self._number,
                 phase=self._trainer.phase,
                 since_round=len(labels) - (self._rounds[-1].labels if self._rounds else 0),
-                due_at=self.recipe.query_size if self._rounds else self.recipe.initial_size,
+                due_at=self.recipe.query.query_size if self._rounds else self.recipe.query.initial_size,
                 audit=audit.figure(self._number, self._audits, self._audit_kind, self._state),
             )
 
@@ -336,7 +336,7 @@ class Session:
         """Put the queue together: ranked candidates, then the rest at random, audit items mixed in,
         skipped items last.
         """
-        rows, share, seed = self._eligible(), self.recipe.audit_share, self.recipe.seed
+        rows, share, seed = self._eligible(), self.recipe.audit.share, self.recipe.seed
         bounds = zip(self._start_N[:-1], self._start_N[1:], strict=True)
         order = np.concatenate(
             [audit.draw(rows[(rows >= a) & (rows < b)], share, seed, k) for k, (a, b) in enumerate(bounds)]
@@ -349,7 +349,7 @@ class Session:
         rest = self._open_rows(self._number)
         queries = [*first, *rest[~np.isin(rest, [*first, *gone])].tolist()]
         audits = [row for row in self._audit_kind if row not in gone]
-        mixed = audit.mix(queries, audits, self.recipe.audit_share, len(gone))
+        mixed = audit.mix(queries, audits, self.recipe.audit.share, len(gone))
         self._queue.refill([*mixed, *self._state.items("skip")])
 
     # ---- answers: committed first ---------------------------------------------------------------------------------
@@ -487,7 +487,7 @@ class Session:
             raise TomoTutorError(
                 f"{self.folder}: the seed ({self.recipe.seed}) cannot change after the first label; make a new session"
             )
-        if recipe.start == "pretrained" and not (self.folder / start.FOLDER).is_dir():
+        if recipe.network.start == "pretrained" and not (self.folder / start.FOLDER).is_dir():
             raise TomoTutorError(
                 f"{self.folder}: made to start from scratch; make a new session with --start pretrained"
             )
@@ -496,7 +496,7 @@ class Session:
         if self.is_segmentation:
             from tomotutor.learn.strategies import check_per_pixel
 
-            check_per_pixel(recipe.strategy)
+            check_per_pixel(recipe.query.strategy)
         with self._guard:
             changed = self._file.with_recipe(recipe)
             changed.write(self.folder)
@@ -566,7 +566,7 @@ class Session:
 
         It is done once, and kept; a session that starts from scratch has nothing to look with, and is left as it is.
         """
-        if self.recipe.start != "pretrained" or self.look or self._rounds or not len(self._eligible()):
+        if self.recipe.network.start != "pretrained" or self.look or self._rounds or not len(self._eligible()):
             return
         from tomotutor.base.progress import ignore
         from tomotutor.learn.pool_map import look_around
@@ -579,7 +579,7 @@ class Session:
             self.pool,
             self._eligible(),
             compute,
-            groups=recipe.initial_size,
+            groups=recipe.query.initial_size,
             seed=recipe.seed,
             report=report or ignore,
         )
@@ -683,7 +683,7 @@ class Session:
             rows = np.intersect1d(np.array(checked, np.int64), result.scored_rows)
             before = max((r.record["metrics"].get("start_check", {}).get("n", 0) for r in self._rounds), default=0)
             truth_N = np.array([self.classes.index(labels[int(row)]) for row in rows])
-        if recipe.start != "pretrained" or len(rows) < max(audit.LEAST_CHECKS, 2 * before):
+        if recipe.network.start != "pretrained" or len(rows) < max(audit.LEAST_CHECKS, 2 * before):
             return {}, False
         from tomotutor.learn.round import predict_from_scratch
 
@@ -697,7 +697,7 @@ class Session:
         from tomotutor.learn import compute as computing
         from tomotutor.learn.round import compute_for
 
-        if not self.recipe.width:
+        if not self.recipe.network.width:
             self.set_recipe(self.recipe.replace(width=computing.default_width(computing.best_device())))
         threads = computing.available_threads(keep_one=self._keep_core)
         return compute_for(self.pool, len(self.classes), self.recipe, threads, self.folder / "compute.json")
@@ -709,7 +709,7 @@ class Session:
             labels = self._trainable_labels()
             rows = np.array(sorted(labels), dtype=np.int64)
             open_rows = self._open_rows(self._number + 1)
-            candidates = open_rows[: self.recipe.candidate_factor * self.recipe.query_size]
+            candidates = open_rows[: self.recipe.query.candidate_factor * self.recipe.query.query_size]
             # audit items that may be asked before the next round, and the check items answered so far
             coming = [row for row in self._audit_kind if row not in self._state.standing][: len(candidates)]
             checked = [row for row, kind in self._audit_kind.items() if kind == "check" and row in self._state.standing]
@@ -730,11 +730,14 @@ class Session:
 
     @property
     def _start_folder(self) -> Path | None:
-        return self.folder / start.FOLDER if self.recipe.start == "pretrained" else None
+        return self.folder / start.FOLDER if self.recipe.network.start == "pretrained" else None
 
     def _goes_on(self) -> bool:
         """Whether there is a last round, of networks that began as those of the next one will."""
-        return bool(self._rounds) and self._rounds[-1].record["recipe"].get("start", "scratch") == self.recipe.start
+        return (
+            bool(self._rounds)
+            and self._rounds[-1].record["recipe"].get("start", "scratch") == self.recipe.network.start
+        )
 
     def _targets(self, labels: Sequence[str]) -> np.ndarray:
         """Return what to train on: class numbers, or masks (N, y, x)."""
@@ -758,7 +761,7 @@ class Session:
         if start_check:
             metrics["start_check"] = start_check
         traces = {
-            "recipe": recipe.to_dict(),
+            "recipe": recipe.flat(),
             "compute": compute.describe(),
             "metrics": metrics,
             "temperatures": result.temperatures,
@@ -787,7 +790,9 @@ class Session:
 
     def _read_round(self) -> None:
         """Take the last round's scores into use and put the queue in its order."""
-        ranked: Sequence[int] = self.look.order.tolist() if self.look and self.recipe.cold_start == "typical" else ()
+        ranked: Sequence[int] = (
+            self.look.order.tolist() if self.look and self.recipe.query.cold_start == "typical" else ()
+        )
         if self._number:
             found = read_scores(self.folder, self._number)
             ranked = found.queue_rows.tolist()

@@ -10,8 +10,9 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Pool
+from tomotutor.data.source import Source
 from tomotutor.data.sources.array import open_array
-from tomotutor.data.sources.base import Source, with_statistics
+from tomotutor.data.sources.base import with_statistics
 from tomotutor.data.sources.batches import open_cifar10, open_cifar100, open_svhn
 from tomotutor.data.sources.boxes import prepare_items
 from tomotutor.data.sources.class_folders import open_caltech101, open_imagenet
@@ -49,7 +50,12 @@ def open_pool(source: Source) -> Pool:
     """Open the input that `source` describes, without reading voxels."""
     pool = (SOURCES | DATASETS)[source.kind](source)
     if pool.ndim == 2:
-        if source.rescale or source.low_pass or source.tilt_range or source.tilt_dir:
+        if (
+            source.preparation.rescale
+            or source.preparation.low_pass
+            or source.reading.tilt_range
+            or source.where.tilt_dir
+        ):
             raise TomoTutorError(
                 f"{source.path}: its items are 2D; rescale, low-pass and tilt range are for 3D items: leave them out"
             )
@@ -69,16 +75,16 @@ def _with_tilt_range(pool: Pool, source: Source) -> Pool:
     """Add what is known of tilts: what the user says goes before what the list says, which goes before the tomogram
     set's files.
     """
-    if len(pool.tilt_range_N2) and not (source.tilt_range or source.tilt_dir):
+    if len(pool.tilt_range_N2) and not (source.reading.tilt_range or source.where.tilt_dir):
         return pool
     if source.kind != "particles":
-        if source.tilt_dir:
+        if source.where.tilt_dir:
             raise TomoTutorError(
                 f"{source.path}: its items belong to no tomogram, so --tilt-dir has no files for them; use --tilt-range"
             )
         return (
-            dataclasses.replace(pool, tilt_range_N2=np.tile(source.tilt_range, (len(pool), 1)))
-            if source.tilt_range
+            dataclasses.replace(pool, tilt_range_N2=np.tile(source.reading.tilt_range, (len(pool), 1)))
+            if source.reading.tilt_range
             else pool
         )
     found = tilt_ranges(list(dict.fromkeys(pool.group_N.tolist())), source)
@@ -90,7 +96,7 @@ def _with_tilt_range(pool: Pool, source: Source) -> Pool:
 def with_tilts_of(first: Source, source: Source) -> Source:
     """Return `source` with the tilt range that the user gave for `first`, where nothing tells that of its own items."""
     own = np.isfinite(open_pool(source).tilt_range_N2).any()
-    return source.replace(tilt_range=first.tilt_range) if first.tilt_range and not own else source
+    return source.replace(tilt_range=first.reading.tilt_range) if first.reading.tilt_range and not own else source
 
 
 __all__ = ["DATASETS", "SOURCES", "Source", "open_denoised", "open_pool", "resolve", "with_statistics", "with_tilts_of"]

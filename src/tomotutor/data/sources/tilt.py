@@ -28,11 +28,11 @@ def tilt_ranges(names: Sequence[str], source: Source) -> dict[str, tuple[float, 
     TomoTutorError
         No tomogram has a file in `tilt_dir`, or one of the files holds no tilts.
     """
-    if source.tilt_range:
-        return dict.fromkeys(names, (source.tilt_range[0], source.tilt_range[1]))
-    if source.tilt_dir:
-        return _from_folder(names, Path(source.tilt_dir))
-    if source.tomograms:
+    if source.reading.tilt_range:
+        return dict.fromkeys(names, (source.reading.tilt_range[0], source.reading.tilt_range[1]))
+    if source.where.tilt_dir:
+        return _from_folder(names, Path(source.where.tilt_dir))
+    if source.where.tomograms:
         return _from_set(names, source)
     return dict.fromkeys(names, UNKNOWN)
 
@@ -57,7 +57,7 @@ def _from_folder(names: Sequence[str], folder: Path) -> dict[str, tuple[float, f
 
 
 def _from_set(names: Sequence[str], source: Source) -> dict[str, tuple[float, float]]:
-    files = read_tilt_series_names(Path(source.tomograms))
+    files = read_tilt_series_names(Path(source.where.tomograms))
     found = dict.fromkeys(names, UNKNOWN)
     for name in names:
         parts = PurePosixPath(files.get(name, ""))
