@@ -1,3 +1,5 @@
+import math
+import reprlib
 import tomllib
 
 import pytest
@@ -68,6 +70,70 @@ def test_app_does_not_grow_with_the_labels():
 def test_wrong_settings_are_said(settings, message):
     with pytest.raises(TomoTutorError, match=message):
         Recipe().with_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("seed", -1, "0 to 9223372036854775807"),
+        ("seed", 10**22, "0 to 9223372036854775807"),
+        ("batch_size", 1, "a whole number of 2 or more"),
+        ("weight_decay", -1e-4, "a number of 0 or more"),
+        ("momentum", -0.1, "a number of 0 or more"),
+        ("momentum", 1.0, "a number below 1"),
+        ("learning_rate", 0.0, "a number above 0"),
+        ("passes", -1, "a whole number of 0 or more"),
+        ("epochs", -1, "a whole number of 0 or more"),
+        ("steps", 10**22, "a whole number of 2147483647 at most"),
+        ("steps", math.inf, "a whole number"),
+        ("steps", 7.5, "a whole number"),
+        ("steps", True, "a whole number"),
+        ("steps", [160], "a whole number"),
+        ("steps", {"of": {"steps": 1}}, "a whole number"),
+        ("stem", 3, "one of auto, 7s2pool, 3s1, 3s2"),
+        ("name", 3, "text"),
+        *(
+            (name, wrong, "one of" if name == "width" else "a finite number")
+            for name in ("width", "learning_rate", "momentum", "weight_decay", "decay_at", "transfer_weight")
+            for wrong in (math.nan, math.inf, 10**400)
+        ),
+    ],
+    ids=reprlib.repr,
+)
+def test_settings_that_fail_later_are_refused_when_given(setting, value, expected):
+    message = rf"^recipe: {setting} is .*; expected {expected}"
+    for make in (
+        lambda: Recipe(**{setting: value}),
+        lambda: Recipe().replace(**{setting: value}),
+        lambda: Recipe.from_dict({setting: value}),
+    ):
+        with pytest.raises(TomoTutorError, match=message):
+            make()
+
+
+def test_a_recipe_is_kept_by_concern_and_read_flat_too():
+    recipe = preset("app", 3).replace(steps=7, audit_share=5, seed=3)
+    kept = recipe.to_dict()
+    assert set(kept) == {"name", "task", "seed", "network", "training", "query", "audit"}
+    assert (kept["seed"], kept["training"]["steps"], kept["audit"]) == (3, 7, {"share": 5})
+    flat = recipe.flat()
+    assert (len(flat), flat["steps"], flat["audit_share"]) == (36, 7, 5)
+    assert Recipe.from_dict(flat) == Recipe.from_dict(kept) == Recipe(**flat) == recipe
+    assert recipe.with_settings({"steps": "9"}).training.steps == 9
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"training": {"strategy": "random"}}, "unknown setting 'training.strategy'"),
+        ({"training": {"steps": {"a": 1}}}, "steps is {'a': 1}; expected a whole number"),
+        ({"training": 3}, "recipe: training: is 3; expected a table"),
+        ([1], r"recipe: is \[1\]; expected a table"),
+    ],
+)
+def test_a_wrong_table_is_said(values, message):
+    with pytest.raises(TomoTutorError, match=message):
+        Recipe.from_dict(values)
 
 
 def test_the_choices_are_those_of_the_registries():

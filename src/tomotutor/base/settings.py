@@ -140,7 +140,7 @@ class Setting:
         if not isinstance(value, Integral if self.kind is int else Real) or isinstance(value, bool):
             raise self._wrong(found, what)
         if self.kind is float and not abs(value) <= sys.float_info.max:
-            raise self._wrong(found, what, "a finite number")
+            raise self._wrong(found, what, "" if self.choices else "a finite number")
         number: int | float = self.kind(value)
         expected = self._within(number)
         if expected:

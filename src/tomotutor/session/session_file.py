@@ -56,6 +56,8 @@ class SessionFile:
             return SessionFile(
                 tuple(values["classes"]), Source.from_dict(values["source"]), Recipe.from_dict(values["recipe"])
             )
+        except TomoTutorError as problem:
+            raise TomoTutorError(f"{path}: {problem}") from None
         except FileNotFoundError:
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
