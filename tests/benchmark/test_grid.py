@@ -290,9 +290,9 @@ def test_names_do_not_collide_and_recipes_exist():
             for cell in grid.find_cells(name, scale):
                 ndim = 2 if experiment.dataset else 3
                 recipe = preset(cell.plan.recipe, ndim, experiment.dataset).with_settings(cell.settings)
-                assert recipe.audit_share == 0
-                assert recipe.precision != "auto"
-                assert recipe.width
+                assert recipe.audit.share == 0
+                assert recipe.network.precision != "auto"
+                assert recipe.network.width
 
 
 # ---- data
@@ -357,7 +357,7 @@ def test_a_published_data_set_is_taken_as_it_was_published(tmp_path):
     (folder / "batches.meta.txt").write_text("\n".join(classes))
     plan = dataclasses.replace(EXPERIMENTS["cifar10"].plans["tiny"], budgets=(50, 100), per_class=12)
     found = open_data(EXPERIMENTS["cifar10"], plan, tmp_path)
-    assert (found.source.split, found.test_source.split, found.classes, found.masks) == (
+    assert (found.source.where.split, found.test_source.where.split, found.classes, found.masks) == (
         "train",
         "test",
         classes,

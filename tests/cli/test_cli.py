@@ -480,7 +480,7 @@ def test_demo_without_a_screen(tmp_path, capsys):
     assert (tmp_path / "demo" / "relion" / "particles_ribosome.star").is_file()
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()
     session = Session(tmp_path / "demo" / "session", write=False)
-    assert session.recipe.start == "pretrained"
+    assert session.recipe.network.start == "pretrained"
     assert session.pool_map is not None
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0  # a second time goes on from the first
 

@@ -98,7 +98,7 @@ def test_the_dialog_can_be_shown(dock, qtbot):
     assert dialog.answer["source"].tomogram_dir == ""
     dialog.path.value, dialog.tomogram_dir.value, dialog.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
     source = dialog.answer["source"]
-    assert (source.kind, source.path, source.tomogram_dir, source.coordinate_pixel_size) == (
+    assert (source.kind, source.path, source.where.tomogram_dir, source.reading.coordinate_pixel_size) == (
         "particles",
         "/a/list.tbl",
         "/a/tomograms",
@@ -166,7 +166,7 @@ def test_a_new_session_looks_around(dock, qtbot, monkeypatch, array_file, weight
     assert "looking at every item …" in said
     assert said.index("reading every item once …") < said.index("looking at every item …")
     assert told.count((60, 60)) == 2  # all of them read, and all of them looked at
-    assert dock.page.session.recipe.start == "pretrained"
+    assert dock.page.session.recipe.network.start == "pretrained"
     assert dock.page.session.pool_map is not None
     assert dock.page.message.text() == ""
 
@@ -223,4 +223,4 @@ def test_real_size_items(dock, sample_session, press, name):
     assert dock.open(sample_session)
     press(Qt.Key.Key_3)
     assert list(dock.page.session.labels().values()) == ["chaperonin"]
-    assert FAST["steps"] == str(dock.page.session.recipe.steps)
+    assert FAST["steps"] == str(dock.page.session.recipe.training.steps)

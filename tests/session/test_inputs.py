@@ -152,7 +152,9 @@ def test_all_inputs_move_at_once(earlier, tmp_path, old):
     (tmp_path / "here").rename(tmp_path / "there")
     assert main(["relocate", str(earlier), "--from", str(tmp_path / "here"), "--to", str(tmp_path / "there")]) == 0
     session = Session(earlier, write=False)
-    assert {source.root for _, source, _ in session.inputs} == {str(tmp_path / p) for p in ("there", "there/more")}
+    assert {source.where.root for _, source, _ in session.inputs} == {
+        str(tmp_path / p) for p in ("there", "there/more")
+    }
     assert np.isfinite(session.pool.read(np.array([0, 11]))).all()
     assert "here" not in (earlier / NAME).read_text()
     store = SessionStore(earlier, write=False)

@@ -57,7 +57,7 @@ def give(session, n):
 def test_a_data_set_with_masks_makes_a_segmentation_session(session):
     assert session.is_segmentation
     assert session.classes == ("ground", "disc")
-    assert (session.recipe.teacher, session.recipe.audit_share) == ("drn_d_22", 0)
+    assert (session.recipe.network.teacher, session.recipe.audit.share) == ("drn_d_22", 0)
 
 
 def test_a_mask_is_on_disk_when_label_mask_returns(session, folder):

@@ -203,8 +203,8 @@ def test_a_start_that_is_worse_than_none_is_noticed_and_left(tmp_path, caplog):
     check = session.rounds[-1].record["metrics"]["start_check"]
     assert check["n"] >= 8
     assert check["scratch"] > check["pretrained"]
-    assert session.recipe.start == "scratch"
-    assert session.recipe.cold_start == "random"
+    assert session.recipe.network.start == "scratch"
+    assert session.recipe.query.cold_start == "random"
     (notice,) = notices
     assert (
         f"have {check['scratch']} of {check['n']} check items right, the pretrained ones {check['pretrained']}"
@@ -225,7 +225,7 @@ def test_a_start_that_is_as_good_is_kept_and_asked_about_only_when_the_items_hav
     checks = [record.record["metrics"].get("start_check") for record in session.rounds]
     assert checks[0]["n"] == 9
     assert checks[1] is None
-    assert session.recipe.start == "pretrained"
+    assert session.recipe.network.start == "pretrained"
     session.close()
 
 
@@ -245,7 +245,7 @@ def test_better_is_what_chance_does_not_explain(wins, losses, both, better):
 def test_a_recipe_goes_back_to_scratch_without_what_belongs_to_the_start():
     recipe = Recipe(**PRETRAINED).replace(query_size=33, seed=5)
     assert recipe.from_scratch() == Recipe(query_size=33, seed=5, tta="half_turns")  # answers stay comparable
-    assert recipe.replace(steps=77).from_scratch().steps == 77  # what a person chose stays
+    assert recipe.replace(steps=77).from_scratch().training.steps == 77  # what a person chose stays
     assert recipe.with_settings({"start": "scratch", "steps": "9"}) == Recipe(
         query_size=33, seed=5, steps=9, tta="half_turns"
     )
@@ -260,7 +260,7 @@ def test_a_typical_cold_start_needs_a_start():
 
 def test_the_final_answer_is_the_mean_over_half_turns(tmp_path, array_file):
     session = make_session(tmp_path, array_file, audit_share="0")
-    assert session.recipe.tta == "half_turns"
+    assert session.recipe.network.tta == "half_turns"
     answer_truthfully(session, 8)
     session.run_round()
     found = session.predictions()
@@ -277,5 +277,5 @@ def test_the_final_answer_is_the_mean_over_half_turns(tmp_path, array_file):
 
 
 def test_a_session_of_before_answers_as_before():
-    old = {key: value for key, value in Recipe(**PRETRAINED).to_dict().items() if key != "tta"}
-    assert Recipe.from_dict(old).tta == "none"
+    old = {key: value for key, value in Recipe(**PRETRAINED).flat().items() if key != "tta"}
+    assert Recipe.from_dict(old).network.tta == "none"

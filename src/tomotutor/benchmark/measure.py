@@ -116,7 +116,7 @@ def pool_accuracy(session: Session, truth_N: np.ndarray, left: int, report: Repo
 def pick_accuracy(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
     """Accuracy of the teacher on the M items that it asks next (Fig. 1)."""
     scores = read_scores(session.folder, session.rounds[-1].number, len(session.ids))
-    picks = scores.queue_rows[: session.recipe.query_size]
+    picks = scores.queue_rows[: session.recipe.query.query_size]
     if not left or not len(picks):
         return {}
     predicted = scores.teacher_probs_NC[np.searchsorted(scores.rows, picks)].argmax(1)
@@ -149,7 +149,7 @@ def gradient_hits(session: Session, truth_N: np.ndarray, left: int, report: Repo
         return {}
     rows, scores = _candidates(session, report)
     norm_N = metrics.last_layer_gradient_norm(scores.probs_NC, scores.embedding_ND, truth_N[rows])
-    return {"gradient": metrics.top_hits(norm_N, np.arange(len(rows)) < session.recipe.query_size)}
+    return {"gradient": metrics.top_hits(norm_N, np.arange(len(rows)) < session.recipe.query.query_size)}
 
 
 def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report |
     if left != 1:
         return {}
     rows, scores = _candidates(session, report)
-    m = min(session.recipe.query_size, len(rows))
+    m = min(session.recipe.query.query_size, len(rows))
     others = np.random.default_rng(session.recipe.seed).permutation(np.arange(m, len(rows)))[:MAP_ITEMS]
     shown = np.concatenate([np.arange(m), np.sort(others)])
     method, xy_N2 = _plane(scores.embedding_ND[shown].astype(np.float64))

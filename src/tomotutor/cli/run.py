@@ -65,8 +65,8 @@ def _set_recipe(session: Session, args: argparse.Namespace) -> None:
     recipe = session.recipe
     if args.recipe:
         recipe = preset(args.recipe, session.pool.ndim, session.source.kind, session.recipe.task)
-        if recipe.start == "pretrained":  # what a session starts from is settled when it is made
-            recipe = recipe.replace(start=session.recipe.start, width=session.recipe.width)
+        if recipe.network.start == "pretrained":  # what a session starts from is settled when it is made
+            recipe = recipe.replace(start=session.recipe.network.start, width=session.recipe.network.width)
     recipe = recipe.replace(
         initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None}
     )

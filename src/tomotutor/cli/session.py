@@ -107,7 +107,7 @@ def _status(args: argparse.Namespace) -> None:
                 "audit_skipped": status.audit.skipped,
                 "classes": status.counts,
                 "padded": int(session.pool.padded_N.sum()),
-                "strategy": session.recipe.strategy,
+                "strategy": session.recipe.query.strategy,
             }
         )
         return
@@ -213,11 +213,11 @@ def _apply(args: argparse.Namespace) -> None:
     with Session(args.session, write=False) as session:
         trained, model = session.source, session.model
     source = source.replace(
-        mean=trained.mean,
-        std=trained.std,
-        rescale=source.rescale or trained.rescale,
-        low_pass=source.low_pass or trained.low_pass,
-        normalise=trained.normalise,
+        mean=trained.preparation.mean,
+        std=trained.preparation.std,
+        rescale=source.preparation.rescale or trained.preparation.rescale,
+        low_pass=source.preparation.low_pass or trained.preparation.low_pass,
+        normalise=trained.preparation.normalise,
     )
     opened = open_input(source).with_tilts_of(trained)
     voxel, known = opened.pool.voxel_size_angst, model.voxel_size_angst

@@ -308,7 +308,9 @@ def convert_list(source: Source, out: Path, kind: str = "", tilt_series_pixel_si
         raise TomoTutorError(f"{out}: exists already and is not empty; choose another folder for the models")
     what = f"{out}: {len(table)} particles of {len(set(table.tomogram_N.tolist()))} tomograms"
     same = (
-        kind == format_of(source.file) and not source.centre and LISTS[kind].frame in (None, (table.unit, table.origin))
+        kind == format_of(source.file)
+        and not source.reading.centre
+        and LISTS[kind].frame in (None, (table.unit, table.origin))
     )
     if same:
         rewrite_list(source.file, out)

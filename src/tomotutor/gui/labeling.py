@@ -433,7 +433,7 @@ class LabelingPage(QWidget):
         for name, button in self.class_buttons.items():
             button.setText(f"{keys.get(name, ' ')}   {name}   ({status.counts[name]})")
         unsure = f", {status.unsure} unsure" if status.unsure else ""
-        width = {1.0: "full width", 0.5: "half width", 0.25: "quarter width"}.get(self.session.recipe.width, "")
+        width = {1.0: "full width", 0.5: "half width", 0.25: "quarter width"}.get(self.session.recipe.network.width, "")
         accuracy = f"accuracy {status.audit.describe()}" if status.round else "no model yet"
         if self.painter and status.round:
             accuracy = f"trained on {self.session.curve[-1].labels} masks"

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from tomotutor.base.progress import Report
-from tomotutor.data.sources import Source
+from tomotutor.data.source import OPTIONS, Source, offered
 from tomotutor.gui.bridge import Task
 from tomotutor.session import Session
 from tomotutor.session.create import PRESETS, Created, create_session
@@ -46,6 +46,7 @@ _HINT = (
     "Pretrained networks know complexes at 6–16 Å a voxel; start from scratch where your items are something else: "
     "2D images, other sizes of voxel, no single particles."
 )
+_BOX = OPTIONS["box"]
 _FOLDERS = ("mrc_dir", "images")
 
 
@@ -62,9 +63,9 @@ class NewSessionDialog(QDialog):
         self.pixel_size = FloatSpinBox(
             label="coordinate pixel, Å (0: from the list)", value=0, min=0, max=1000, step=0.1
         )
-        self.box = SpinBox(label="box, voxels", value=32, min=8, max=256)
+        self.box = SpinBox(label="box, voxels", value=_BOX.default, min=_BOX.bounds[0], max=_BOX.bounds[1])
         self.voxel_size = FloatSpinBox(label="voxel size, Å (0: from the file)", value=0, min=0, max=1000, step=0.1)
-        self.protein = ComboBox(label="protein is", choices=["as usual for this input", "dark", "bright"])
+        self.protein = ComboBox(label="protein is", choices=["as usual for this input", *offered("protein")])
         self.task = ComboBox(label="asked for", choices=list(TASKS))
         self.classes = LineEdit(label="classes, with commas", value="ribosome, proteasome")
         self.junk = CheckBox(label="add a class junk", value=True)
@@ -121,7 +122,7 @@ class NewSessionDialog(QDialog):
         kind = KINDS[self.kind.value]
         path, tomogram_set = Path(str(self.path.value)), Path(str(self.tomograms.value or ""))
         tomograms = str(tomogram_set) if kind == "particles" and tomogram_set.is_file() else ""
-        protein = self.protein.value if self.protein.value in ("dark", "bright") else ""
+        protein = self.protein.value if self.protein.value in offered("protein") else ""
         start = STARTS[self.start.value]
         folder = str(self.tomogram_dir.value or "") if kind == "particles" else ""
         source = Source(
@@ -130,9 +131,9 @@ class NewSessionDialog(QDialog):
             tomograms,
             str(path.parent),
             folder if folder not in ("", ".") else "",
-            self.box.value,
-            self.voxel_size.value,
-            protein,
+            box=self.box.value,
+            voxel_size=self.voxel_size.value,
+            protein=protein,
             coordinate_pixel_size=self.pixel_size.value,
         )
         return {

@@ -195,7 +195,7 @@ def pretrain(
         ) from None
     accuracy = _test(pair, library, variation, settings, compute, report)
     card = {
-        "teacher": recipe.teacher,
+        "teacher": recipe.network.teacher,
         "stem": "3s2",
         "width": settings.width,
         "box": variation.box,

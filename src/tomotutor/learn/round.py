@@ -115,15 +115,15 @@ def new_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, start: Path |
     weights but for the last layers.
     """
     pair = build_pair(
-        recipe.teacher,
+        recipe.network.teacher,
         ndim=len(shape) - 1,
         channels=shape[0],
         edge=min(shape[1:]),
         classes=classes,
-        width=recipe.width or 1.0,
+        width=recipe.network.width or 1.0,
         seed=recipe.seed,
-        stem=recipe.stem,
-        twin=recipe.student == "twin",
+        stem=recipe.network.stem,
+        twin=recipe.network.student == "twin",
     )
     if start is not None:
         load_start(pair, start)
@@ -159,7 +159,7 @@ def shrink_and_perturb(pair: Pair, fresh: Pair) -> None:
 def held_out(recipe: Recipe, number: int, labels: np.ndarray) -> np.ndarray:
     """Return which labels a round does not train on: none, or a random tenth where temperatures are to be fitted."""
     out_N = np.zeros(len(labels), bool)
-    if recipe.calibration == "temperature":
+    if recipe.training.calibration == "temperature":
         rng = np.random.default_rng([recipe.seed, number, 2])
         out_N[rng.permutation(len(labels))[: max(1, round(HELD_OUT * len(labels)))]] = True
     return out_N
@@ -197,14 +197,13 @@ def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: i
     """
     device = computing.best_device()
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
-    if recipe.precision == "float32":
+    net = recipe.network
+    if net.precision == "float32":
         return Compute(device, channels_last=True, threads=threads)
-    key = computing.machine_key(
-        f"{recipe.teacher} {recipe.stem} {recipe.width:g} {shape} {threads} threads {recipe.precision}"
-    )
+    key = computing.machine_key(f"{net.teacher} {net.stem} {net.width:g} {shape} {threads} threads {net.precision}")
 
     def measure() -> Compute:
-        if recipe.precision == "bfloat16":
+        if recipe.network.precision == "bfloat16":
             path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
             return computing.checked(path, lambda: new_pair(shape, classes, recipe).teacher, shape)
         return computing.choose(lambda: new_pair(shape, classes, recipe).teacher, shape, device=device, threads=threads)
@@ -228,7 +227,7 @@ def predict_answer(
         One per network: the log of the mean probabilities over the half turns, and the embedding of the box as it is.
         Items whose tilt range is asymmetric are turned about y alone, which leaves their missing wedge in place.
     """
-    turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
+    turns = "yxz" if recipe.network.tta == "half_turns" and pool.ndim == 3 else ""
     lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows]), bool)
     passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
     clock, done = Clock(report, "score", sum(int(turned_N.sum()) for turned_N in passes.values())), 0
@@ -318,12 +317,12 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     clock = time.perf_counter()
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     pair = new_pair(view.pool.shape, view.classes, recipe, view.start)
-    warm = view.weights is not None and recipe.init == "warm"
-    if view.weights is not None and recipe.init != "scratch":
+    warm = view.weights is not None and recipe.training.init == "warm"
+    if view.weights is not None and recipe.training.init != "scratch":
         load_weights(pair, view.weights)
-        if recipe.init == "shrink_perturb":
+        if recipe.training.init == "shrink_perturb":
             shrink_and_perturb(pair, new_pair(view.pool.shape, view.classes, recipe.replace(seed=seed), view.start))
-    strategy = STRATEGIES[recipe.strategy](recipe)
+    strategy = STRATEGIES[recipe.query.strategy](recipe)
     x_NC = view.pool.read(train_rows)
     fit(
         pair,
@@ -348,7 +347,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     scores = predict(
         pair.parts(), view.pool.read, scored_rows, compute, task=task, batch_size=_batch_size(view.pool), report=report
     )
-    if recipe.tta != "none" and len(view.other_rows):
+    if recipe.network.tta != "none" and len(view.other_rows):
         at = np.searchsorted(scored_rows, view.other_rows)
         for name, kept in answer(view.other_rows).items():
             scores[name].log_probs_NC[at] = kept.log_probs_NC

@@ -29,5 +29,5 @@ def compose(state: State, ranked: Sequence[int], current: int | None) -> list[in
     rest = state.open_rows(state.rounds[-1].number if state.rounds else 0)
     queries = [*first, *rest[~np.isin(rest, [*first, *gone])].tolist()]
     audits = [row for row in state.audit_kind if row not in gone]
-    mixed = audit.mix(queries, audits, state.recipe.audit_share, len(gone))
+    mixed = audit.mix(queries, audits, state.recipe.audit.share, len(gone))
     return [*mixed, *state.log.items("skip")]

@@ -58,7 +58,7 @@ def _recipe(
     base = preset(name, pool.ndim, source.kind, task)
     start = start or settings.get("start", "")
     scratch = base.with_settings({**settings, "task": task, "start": "scratch"})
-    if (start or base.start) == "scratch":
+    if (start or base.network.start) == "scratch":
         return scratch, None
     chosen = base.with_settings({**settings, "task": task, "start": "pretrained"})
     folder, card = find_start(start or "pretrained")
@@ -74,15 +74,15 @@ def _recipe(
 
 def _fits(recipe: Recipe, pool: Pool, card: dict[str, Any]) -> bool:
     """Whether weights with this card can be loaded into the recipe's networks for a pool."""
-    stems = [value.replace("auto", "3s2") for value in (recipe.stem, card.get("stem", "auto"))]
+    stems = [value.replace("auto", "3s2") for value in (recipe.network.stem, card.get("stem", "auto"))]
     return (
         pool.ndim == 3
         and pool.shape[0] == 1
         and recipe.task == "classification"
-        and recipe.student == "shallow"
-        and recipe.teacher == card["teacher"]
+        and recipe.network.student == "shallow"
+        and recipe.network.teacher == card["teacher"]
         and stems[0] == stems[1]
-        and recipe.width in (0.0, card["width"])
+        and recipe.network.width in (0.0, card["width"])
     )
 
 
@@ -92,7 +92,14 @@ def _read_through(folder: Path, recipe: Recipe, pool: Pool) -> None:
 
     edge = min(pool.shape[1:])
     pair = build_pair(
-        recipe.teacher, ndim=3, channels=1, edge=edge, classes=2, width=recipe.width, seed=0, stem=recipe.stem
+        recipe.network.teacher,
+        ndim=3,
+        channels=1,
+        edge=edge,
+        classes=2,
+        width=recipe.network.width,
+        seed=0,
+        stem=recipe.network.stem,
     )
     load_start(pair, folder)
 

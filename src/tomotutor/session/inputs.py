@@ -86,7 +86,7 @@ def to_json(inputs: Sequence[Input]) -> str:
 
 def open_new(source: Source, first: Source, prefixes: Sequence[str]) -> tuple[Input, Opened]:
     """Open an input to add: its items are prepared as those of the session's first input, and called after its file."""
-    source = absolute(source).replace(**{name: getattr(first, name) for name in _ALIKE})
+    source = absolute(source).replace(**{name: value for name, value in first.flat().items() if name in _ALIKE})
     opened = open_input(source).with_tilts_of(first)
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in opened.source.file.stem) or "items"
     number = next(n for n in range(1, len(prefixes) + 2) if (stem if n == 1 else f"{stem}-{n}") not in prefixes)

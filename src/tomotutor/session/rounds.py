@@ -61,7 +61,7 @@ def now() -> str:
 
 def start_folder(recipe: Recipe, folder: Path) -> Path | None:
     """Return the folder of a session's start, None where it starts from scratch."""
-    return folder / start.FOLDER if recipe.start == "pretrained" else None
+    return folder / start.FOLDER if recipe.network.start == "pretrained" else None
 
 
 def in_use(database: Database, records: list[RoundRecord]) -> int:
@@ -99,7 +99,7 @@ def freeze(state: State, pool: Pool, folder: Path) -> Frozen:
     recipe, labels = state.recipe, state.trainable()
     rows = np.array(sorted(labels), dtype=np.int64)
     open_rows = state.open_rows(state.next_number)
-    candidates = open_rows[: recipe.candidate_factor * recipe.query_size]
+    candidates = open_rows[: recipe.query.candidate_factor * recipe.query.query_size]
     # audit items that may be asked before the next round, and the check items answered so far
     coming = [row for row in state.audit_kind if row not in state.log.standing][: len(candidates)]
     checked = [row for row, kind in state.audit_kind.items() if kind == "check" and row in state.log.standing]
@@ -125,7 +125,7 @@ def _weights(state: State, folder: Path) -> Path | None:
     same classes; None where there are none that can be read.
     """
     record = state.record
-    if record is None or record.record["recipe"].get("start", "scratch") != state.recipe.start:
+    if record is None or record.record["recipe"].get("start", "scratch") != state.recipe.network.start:
         return None
     names = record.record.get("classes", state.first_classes)
     if state.classes.today(names, record.record.get("log", 0)) != list(range(len(state.classes.names))):
@@ -154,7 +154,7 @@ def compare_start(
     checked = [row for row, kind in state.audit_kind.items() if kind == "check" and row in labels]
     rows = np.intersect1d(np.array(checked, np.int64), result.scored_rows)
     before = max((r.record["metrics"].get("start_check", {}).get("n", 0) for r in state.rounds), default=0)
-    if recipe.start != "pretrained" or len(rows) < max(audit.LEAST_CHECKS, 2 * before):
+    if recipe.network.start != "pretrained" or len(rows) < max(audit.LEAST_CHECKS, 2 * before):
         return {}, False
     from tomotutor.learn.round import predict_from_scratch
 
@@ -187,7 +187,7 @@ def write(
     if start_check:
         metrics["start_check"] = start_check
     traces = {
-        "recipe": frozen.recipe.to_dict(),
+        "recipe": frozen.recipe.flat(),
         "classes": list(names),
         "log": frozen.log,
         "shape": list(view.pool.shape),

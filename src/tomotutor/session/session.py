@@ -288,7 +288,7 @@ class Session:
         ranked: Sequence[int] = ()
         if self._state.scores is not None:
             ranked = self._state.scores.queue_rows.tolist()
-        elif not self._state.number and self.pool_map and self.recipe.cold_start == "typical":
+        elif not self._state.number and self.pool_map and self.recipe.query.cold_start == "typical":
             ranked = self.pool_map.order.tolist()
         self._queue.refill(compose(self._state, ranked, self._queue.current))
 
@@ -426,12 +426,12 @@ class Session:
 
     def _check_recipe(self, recipe: Recipe) -> None:
         for name, text in (("seed", "seed"), ("audit_share", "share of audit items")):
-            before = getattr(self.recipe, name)
-            if getattr(recipe, name) != before and self._state.log.active:
+            before = self.recipe.flat()[name]
+            if recipe.flat()[name] != before and self._state.log.active:
                 raise TomoTutorError(
                     f"{self.folder}: the {text} ({before}) cannot change after the first label; make a new session"
                 )
-        if recipe.start == "pretrained" and not (self.folder / start.FOLDER).is_dir():
+        if recipe.network.start == "pretrained" and not (self.folder / start.FOLDER).is_dir():
             raise TomoTutorError(
                 f"{self.folder}: made to start from scratch; make a new session with --start pretrained"
             )
@@ -506,7 +506,7 @@ class Session:
         It is done once, and kept; a session that starts from scratch has nothing to look with, and is left as it is.
         """
         state = self._state
-        if self.recipe.start != "pretrained" or self.pool_map or state.rounds or not len(state.eligible()):
+        if self.recipe.network.start != "pretrained" or self.pool_map or state.rounds or not len(state.eligible()):
             return
         self._check_writable()
         from tomotutor.learn.pool_map import map_pool
@@ -520,7 +520,7 @@ class Session:
             self.pool,
             state.eligible(),
             compute,
-            groups=recipe.initial_size,
+            groups=recipe.query.initial_size,
             seed=recipe.seed,
             report=report,
         )
@@ -635,7 +635,7 @@ class Session:
         from tomotutor.learn import compute as computing
         from tomotutor.learn.round import compute_for
 
-        if not self.recipe.width:
+        if not self.recipe.network.width:
             self.set_recipe(self.recipe.replace(width=computing.default_width(computing.best_device())))
         threads = computing.available_threads(keep_one=self._keep_core)
         return compute_for(self.pool.shape, len(self.classes), self.recipe, threads, self.folder / "compute.json")

@@ -56,7 +56,7 @@ class SessionFile:
             raise TomoTutorError(f"{path}: {problem}") from None
         except FileNotFoundError:
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
             raise TomoTutorError(
                 f"{path}: damaged ({problem}); the labels in labels.sqlite are not touched by that"
             ) from None

@@ -130,7 +130,7 @@ class State:
     @cached_property
     def audit_kind(self) -> dict[int, str]:
         """Kind of each audit item, in the order in which they are asked; each input draws its own."""
-        rows, share, seed = self.eligible(), self.recipe.audit_share, self.recipe.seed
+        rows, share, seed = self.eligible(), self.recipe.audit.share, self.recipe.seed
         bounds = zip(self.start_N[:-1], self.start_N[1:], strict=True)
         drawn = [audit.draw(rows[(rows >= a) & (rows < b)], share, seed, k) for k, (a, b) in enumerate(bounds)]
         return audit.kinds(np.concatenate(drawn))
@@ -200,7 +200,7 @@ class State:
             round=self.number,
             phase=phase,
             since_round=len(given) - (self.rounds[-1].labels if self.rounds else 0),
-            due_at=self.recipe.query_size if self.rounds else self.recipe.initial_size,
+            due_at=self.recipe.query.query_size if self.rounds else self.recipe.query.initial_size,
             audit=self.audit_of(self.number),
         )
 

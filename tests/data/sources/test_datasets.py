@@ -12,8 +12,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.cli.common import DATASET_NAMES
-from tomotutor.data.sources import DATASETS, Source, open_pool
+from tomotutor.data.source import DATA_SETS, KINDS
+from tomotutor.data.sources import DATASETS, SOURCES, Source, open_pool
 from tomotutor.data.sources.batches import read_batch
 from tomotutor.oracle.classes import read_truth
 from tomotutor.session import Session
@@ -346,11 +346,12 @@ def test_the_truth_of_a_data_set_is_an_oracle(tmp_path, images):
     expected = [label for name in sorted(images)[:5] for label in images[name][1]]
     assert read_truth(session, "y").tolist() == expected
     create_session(tmp_path / "paper", Source("cifar10", str(folder)), recipe="paper")
-    assert Session(tmp_path / "paper", write=False).recipe.epochs == 200
+    assert Session(tmp_path / "paper", write=False).recipe.training.epochs == 200
 
 
 def test_every_data_set_is_offered():
-    assert tuple(DATASETS) == DATASET_NAMES
+    assert tuple(DATASETS) == DATA_SETS
+    assert tuple(SOURCES) == KINDS
     for name in DATASETS:
         with pytest.raises(TomoTutorError):
             open_pool(Source(name, "/nowhere"))

@@ -84,8 +84,8 @@ def test_colour_images_are_normalised_by_channel_over_the_set(tmp_path):
     source = Source("array", str(tmp_path / "a.npy"))
     opened = open_input(source).with_statistics()
     source = opened.source
-    np.testing.assert_allclose(source.mean, x.reshape(-1, 3).mean(0))
-    np.testing.assert_allclose(source.std, x.reshape(-1, 3).std(0))
+    np.testing.assert_allclose(source.preparation.mean, x.reshape(-1, 3).mean(0))
+    np.testing.assert_allclose(source.preparation.std, x.reshape(-1, 3).std(0))
     got = open_pool(source).read(np.arange(20))
     np.testing.assert_array_equal(opened.pool.read(np.arange(20)), got)
     np.testing.assert_allclose(got.mean((0, 2, 3)), 0, atol=1e-5)
@@ -146,4 +146,4 @@ def test_real_ribosomes_open(data):
 )
 def test_paths_move_with_their_folder(path, old, moved):
     source = Source("stack", path, tomogram_dir="/else/where").relocated(old, "/new")
-    assert (source.path, source.tomogram_dir) == (moved, "/else/where")
+    assert (source.path, source.where.tomogram_dir) == (moved, "/else/where")

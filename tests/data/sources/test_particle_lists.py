@@ -36,7 +36,7 @@ def test_converted_lists_cut_the_same_boxes(tmp_path, kind):
     out = tmp_path / "out" / FILES[kind]
     told = convert_list(source.replace(tomogram_dir=str(tmp_path / "tomograms")), out, kind)
     assert "4 particles of 1 tomograms" in told
-    tomograms = source.tomograms if kind == "relion" else ""
+    tomograms = source.where.tomograms if kind == "relion" else ""
     other = Source(
         "particles",
         str(out),

@@ -198,10 +198,10 @@ def test_bad_preparation_gets_one_clear_sentence(tmp_path):
             open_pool(source.replace(**options))
     for options, message in (
         ({"rescale": -1.0}, "rescale is -1.0"),
-        ({"low_pass": float("nan")}, "low-pass is nan"),
+        ({"low_pass": float("nan")}, "low_pass is nan; expected a finite number"),
         ({"normalise": "all"}, "normalise is 'all'"),
-        ({"tilt_range": (60.0, -60.0)}, "tilt range is"),
-        ({"byte_sign": "both"}, "bytes are 'both'"),
+        ({"tilt_range": (60.0, -60.0)}, "tilt_range is"),
+        ({"byte_sign": "both"}, "byte_sign is 'both'; expected one of signed, unsigned, or nothing"),
     ):
         with pytest.raises(TomoTutorError, match=message):
             source.replace(**options)

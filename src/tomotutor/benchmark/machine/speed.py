@@ -183,7 +183,7 @@ def round_(items: int = 780) -> Figures:
         second_s = time.perf_counter() - start
         figures = {
             "pool": items,
-            "width": session.recipe.width,
+            "width": session.recipe.network.width,
             "path": session.rounds[0].record["compute"],
             "first_round_60_labels_s": first_s,
             "second_round_100_labels_s": second_s,

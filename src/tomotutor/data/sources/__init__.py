@@ -11,8 +11,9 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Pool
+from tomotutor.data.source import Source
 from tomotutor.data.sources.array import open_array
-from tomotutor.data.sources.base import Source, measure_statistics
+from tomotutor.data.sources.base import measure_statistics
 from tomotutor.data.sources.batches import open_cifar10, open_cifar100, open_svhn
 from tomotutor.data.sources.boxes import prepare_items
 from tomotutor.data.sources.class_folders import open_caltech101, open_imagenet
@@ -66,7 +67,7 @@ class Opened:
 
     def with_statistics(self) -> Opened:
         """Return it with the mean and deviation of each channel of 2D items measured; 3D items stay as they are."""
-        if self.pool.ndim == 3 or self.source.mean:
+        if self.pool.ndim == 3 or self.source.preparation.mean:
             return self
         mean, std = measure_statistics(self.pool)
         pool = dataclasses.replace(self.pool, mean_C=mean, std_C=std)
@@ -74,10 +75,10 @@ class Opened:
 
     def with_tilts_of(self, first: Source) -> Opened:
         """Return it with the tilt range that the user gave for `first`, where nothing tells that of its own items."""
-        if not first.tilt_range or np.isfinite(self.pool.tilt_range_N2).any():
+        if not first.reading.tilt_range or np.isfinite(self.pool.tilt_range_N2).any():
             return self
-        pool = _all_tilted(self.pool, first.tilt_range)
-        return dataclasses.replace(self, source=self.source.replace(tilt_range=first.tilt_range), pool=pool)
+        pool = _all_tilted(self.pool, first.reading.tilt_range)
+        return dataclasses.replace(self, source=self.source.replace(tilt_range=first.reading.tilt_range), pool=pool)
 
     def denoised(self) -> Pool | None:
         """Open the same items from denoised tomograms, to look at; None where there are none (see `open_denoised`)."""
@@ -102,7 +103,12 @@ def _open_items(source: Source) -> Pool:
     """Open items that come as they are, not cut from tomograms."""
     pool = (SOURCES | DATASETS)[source.kind](source)
     if pool.ndim == 2:
-        if source.rescale or source.low_pass or source.tilt_range or source.tilt_dir:
+        if (
+            source.preparation.rescale
+            or source.preparation.low_pass
+            or source.reading.tilt_range
+            or source.where.tilt_dir
+        ):
             raise TomoTutorError(
                 f"{source.path}: its items are 2D; rescale, low-pass and tilt range are for 3D items: leave them out"
             )
@@ -113,12 +119,12 @@ def _open_items(source: Source) -> Pool:
             f"{source.path}: its items have {size} voxels; expected subtomograms (cut them from tomograms with "
             "--particles)"
         )
-    if source.tilt_dir:
+    if source.where.tilt_dir:
         raise TomoTutorError(
             f"{source.path}: its items belong to no tomogram, so --tilt-dir has no files for them; use --tilt-range"
         )
     pool = prepare_items(pool, source)
-    return _all_tilted(pool, source.tilt_range) if source.tilt_range else pool
+    return _all_tilted(pool, source.reading.tilt_range) if source.reading.tilt_range else pool
 
 
 def _all_tilted(pool: Pool, tilt_range: tuple[float, ...]) -> Pool:
@@ -130,7 +136,7 @@ def _with_tilt_range(pool: Pool, particles: Particles) -> Pool:
     set's files.
     """
     source = particles.source
-    if np.isfinite(pool.tilt_range_N2).any() and not (source.tilt_range or source.tilt_dir):
+    if np.isfinite(pool.tilt_range_N2).any() and not (source.reading.tilt_range or source.where.tilt_dir):
         return pool
     names = list(dict.fromkeys(pool.tomogram_N.tolist()))
     found = tilt_ranges(names, particles.entries, source)

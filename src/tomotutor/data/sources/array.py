@@ -36,23 +36,25 @@ def open_array(source: Source) -> Pool:
     (names) and `y` (a class number or name for each item, or a mask for each image, 255 for void): they serve as an
     oracle.
     """
-    found = load_array(source.file, source.key)
+    found = load_array(source.file, source.where.key)
     if found is None:
         with np.load(source.file, allow_pickle=False) as archive:
             keys = ", ".join(archive.files) or "no arrays"
         raise TomoTutorError(
-            f"{source.path}: no array called {source.key!r}, but {keys}; say which holds the items with --key"
+            f"{source.path}: no array called {source.where.key!r}, but {keys}; say which holds the items with --key"
         )
     array = found
     if array.dtype.kind not in "biuf":
         raise TomoTutorError(f"{source.path}: x holds {array.dtype}; expected real numbers")
     axes = array.ndim - 1
-    has_channels = source.ndim == axes - 1 or (not source.ndim and axes == 3 and array.shape[-1] in (1, 3, 4))
+    has_channels = source.reading.ndim == axes - 1 or (
+        not source.reading.ndim and axes == 3 and array.shape[-1] in (1, 3, 4)
+    )
     ndim = axes - has_channels
-    if ndim not in (2, 3) or (source.ndim and ndim != source.ndim):
+    if ndim not in (2, 3) or (source.reading.ndim and ndim != source.reading.ndim):
         raise TomoTutorError(
             f"{source.path}: x has the shape {array.shape}; expected (N,D,H,W), (N,H,W) or (N,H,W,C)"
-            + (f" with --ndim {source.ndim}" if source.ndim else "")
+            + (f" with --ndim {source.reading.ndim}" if source.reading.ndim else "")
         )
     if len(array) == 0:
         raise TomoTutorError(f"{source.path}: x is empty; expected at least one item")
@@ -69,10 +71,10 @@ def open_array(source: Source) -> Pool:
         tuple(str(i) for i in range(len(array))),
         (channels, *spatial),
         cut,
-        source.protein or ("bright" if ndim == 3 else "none"),
-        source.mean,
-        source.std,
-        voxel_size_angst=source.voxel_size,
+        source.reading.protein or ("bright" if ndim == 3 else "none"),
+        source.preparation.mean,
+        source.preparation.std,
+        voxel_size_angst=source.reading.voxel_size,
         class_names=() if names is None or names.dtype.kind != "U" else tuple(names.tolist()),
         truth_mask=None if masks is None else lambda row: masks[row],
     )

@@ -42,5 +42,5 @@ def open_mrc_dir(source: Source) -> Pool:
 
     ids = tuple(p.relative_to(folder).as_posix() for p in files)
     folder_N = np.array([i.rpartition("/")[0] for i in ids], object)
-    voxel = source.voxel_size or first.voxel_size_angst
-    return Pool(ids, (1, *shape), cut, source.protein or "bright", tomogram_N=folder_N, voxel_size_angst=voxel)
+    voxel = source.reading.voxel_size or first.voxel_size_angst
+    return Pool(ids, (1, *shape), cut, source.reading.protein or "bright", tomogram_N=folder_N, voxel_size_angst=voxel)

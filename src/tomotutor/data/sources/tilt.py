@@ -31,10 +31,10 @@ def tilt_ranges(
     TomoTutorError
         No tomogram has a file in `tilt_dir`, or one of the files holds no tilts.
     """
-    if source.tilt_range:
-        return dict.fromkeys(names, (source.tilt_range[0], source.tilt_range[1]))
-    if source.tilt_dir:
-        return _from_folder(names, Path(source.tilt_dir))
+    if source.reading.tilt_range:
+        return dict.fromkeys(names, (source.reading.tilt_range[0], source.reading.tilt_range[1]))
+    if source.where.tilt_dir:
+        return _from_folder(names, Path(source.where.tilt_dir))
     return _from_set(names, entries, source)
 
 

@@ -82,21 +82,23 @@ def read_particle_list(source: Source, *, to_cut: bool = False) -> Particles:
     if (
         to_cut
         and document is not None
-        and not (source.tomograms or source.tomogram_dir)
+        and not (source.where.tomograms or source.where.tomogram_dir)
         and holds_tilt_stacks(document)
     ):
         raise TomoTutorError(
             f"{source.path}: its images are 2D tilt stacks, a projection for each tilt and no volume to look at; "
             "give the tomograms to cut boxes from with --tomogram-dir"
         )
-    known = read_tomograms(Path(source.tomograms)) if source.tomograms else {}
-    table = read_list(source.file, Reading(known, source.coordinate_pixel_size, source.centre, document))
+    known = read_tomograms(Path(source.where.tomograms)) if source.where.tomograms else {}
+    table = read_list(
+        source.file, Reading(known, source.reading.coordinate_pixel_size, source.reading.centre, document)
+    )
     names = list(dict.fromkeys(table.tomogram_N.tolist()))
-    missing = [n for n in names if n not in known] if source.tomograms else []
+    missing = [n for n in names if n not in known] if source.where.tomograms else []
     if missing:
         raise TomoTutorError(
             f"{source.path}: {len(missing)} of its {len(names)} tomograms (first: {missing[0]!r}) are not in "
-            f"{source.tomograms}, "
+            f"{source.where.tomograms}, "
             f"which has {', '.join(repr(n) for n in list(known)[:3])}{', …' if len(known) > 3 else ''}; names must "
             "match exactly"
         )
@@ -109,10 +111,10 @@ def _parse(path: Path) -> cif.Document | None:
 
 def _named_source(source: Source, particles: str, tomograms: str) -> Source:
     """Return the source of the files that an optimisation set names."""
-    here = source.replace(root=source.root or str(source.file.resolve().parent))
+    here = source.replace(root=source.where.root or str(source.file.resolve().parent))
     found = {}
     for field, name in (("path", particles), ("tomograms", tomograms)):
-        if not name or (field == "tomograms" and source.tomograms):
+        if not name or (field == "tomograms" and source.where.tomograms):
             continue
         path = find_file([_inside(name, source.path)], here, Path.is_file)
         if path is None:
@@ -139,11 +141,13 @@ def find_tomogram(name: str, entry: TomogramEntry | None, source: Source) -> Pat
     Without such a path the tomogram's name gives the file's.
     """
     names = (
-        [_inside(entry.file, source.tomograms)] if entry and entry.file else _usual_names(_inside(name, source.path))
+        [_inside(entry.file, source.where.tomograms)]
+        if entry and entry.file
+        else _usual_names(_inside(name, source.path))
     )
     found = find_file(names, source)
-    if found is None and source.tomogram_dir:
-        folder = Path(source.tomogram_dir).resolve()
+    if found is None and source.where.tomogram_dir:
+        folder = Path(source.where.tomogram_dir).resolve()
         plain = [PurePosixPath(names[0]).name, *_usual_names(PurePosixPath(name).name), f"rec_{name}.mrc"]
         found = next((folder / n for n in plain if is_volume(folder / n)), None)
         if found is None and name.endswith(_WARP):
@@ -158,7 +162,9 @@ def find_tomogram(name: str, entry: TomogramEntry | None, source: Source) -> Pat
                 found,
             )
     if found is None:
-        tried = f"{source.root}, its parent folders" + (f" and {source.tomogram_dir}" if source.tomogram_dir else "")
+        tried = f"{source.where.root}, its parent folders" + (
+            f" and {source.where.tomogram_dir}" if source.where.tomogram_dir else ""
+        )
         raise TomoTutorError(f"tomogram {name}: no file {names[0]} in {tried}; give its folder with --tomogram-dir")
     return found
 
@@ -184,8 +190,8 @@ def _voxel_size(name: str, volume: Volume, entry: TomogramEntry | None, source: 
     """
     stated = entry.voxel_size_angst if entry else 0.0
     header = volume.voxel_size_angst
-    if source.voxel_size:
-        return source.voxel_size
+    if source.reading.voxel_size:
+        return source.reading.voxel_size
     if header <= 0 or (abs(header - 1.0) < 1e-3 and stated and abs(stated - 1.0) > 1e-3):
         if not stated and not needed:
             return 0.0
@@ -242,11 +248,12 @@ def known_tomograms(particles: Particles) -> dict[str, TomogramEntry]:
     """
     source, entries = particles.source, particles.entries
     names = dict.fromkeys(particles.table.tomogram_N.tolist())
-    if source.tomogram_dir:
+    if source.where.tomogram_dir:
         return {name: measure_tomogram(name, entries.get(name), source, needed=False)[1] for name in names}
     known = {name: entries.get(name, TomogramEntry(name)) for name in names}
     return {
-        n: dataclasses.replace(e, voxel_size_angst=source.voxel_size or e.voxel_size_angst) for n, e in known.items()
+        n: dataclasses.replace(e, voxel_size_angst=source.reading.voxel_size or e.voxel_size_angst)
+        for n, e in known.items()
     }
 
 
@@ -258,7 +265,7 @@ def open_particles(source: Source) -> Pool:
 def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
     """Open the boxes about particles in their tomograms, which `find` finds; without voxels being read."""
     source, table, entries = particles.source, particles.table, particles.entries
-    box = source.box
+    box = source.preparation.box
 
     @lru_cache(maxsize=_OPEN_FILES)
     def volume(path: Path) -> Volume:
@@ -266,14 +273,14 @@ def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
 
     files: dict[str, Path] = {}
     tomograms: dict[str, TomogramEntry] = {}
-    needed = table.unit == "angst" or bool(table.voxel_size_angst) or bool(source.rescale)
+    needed = table.unit == "angst" or bool(table.voxel_size_angst) or bool(source.preparation.rescale)
     for name in dict.fromkeys(table.tomogram_N.tolist()):
         files[name], tomograms[name] = measure_tomogram(
             name, entries.get(name), source, needed=needed, opener=volume, find=find
         )
         step = source.step(tomograms[name].voxel_size_angst)
         if min(tomograms[name].size_xyz) < box * step:
-            at = f" of {source.rescale:g} Å, {box * step:.0f} of its own" if step != 1 else ""
+            at = f" of {source.preparation.rescale:g} Å, {box * step:.0f} of its own" if step != 1 else ""
             size = size_text(tuple(int(s) for s in tomograms[name].size_xyz[::-1]))
             raise TomoTutorError(
                 f"{files[name]}: the tomogram has {size} voxels, less than the box of {box}{at}; choose a smaller --box"
@@ -302,7 +309,7 @@ def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
             return cut_box(data, start_N3[row] - margin, edge)
         return cut_resampled(data, zyx_N3[row], edge, float(step_N[row]))
 
-    resolution = low_pass_in_voxels(source, voxel_size) if source.low_pass else 0.0
+    resolution = low_pass_in_voxels(source, voxel_size) if source.preparation.low_pass else 0.0
     margin = low_pass_margin(resolution)
 
     def filtered(row: int) -> Cut:
@@ -314,13 +321,15 @@ def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
         table.ids,
         (1, box, box, box),
         cut,
-        source.protein or "dark",
+        source.reading.protein or "dark",
         padded_N=padded_N,
         tomogram_N=table.tomogram_N,
         voxel_size_angst=voxel_size,
-        prepared=filtered if source.low_pass else None,
-        statistics=(lambda row: statistics(table.tomogram_N[row])) if source.normalise == "tomogram" else None,
-        cache=ItemCache() if source.low_pass or (step_N != 1).any() or chunked else None,
+        prepared=filtered if source.preparation.low_pass else None,
+        statistics=(lambda row: statistics(table.tomogram_N[row]))
+        if source.preparation.normalise == "tomogram"
+        else None,
+        cache=ItemCache() if source.preparation.low_pass or (step_N != 1).any() or chunked else None,
         offset_zyx_N3=zyx_N3 - centre_N3,
         **told,
     )
@@ -336,7 +345,7 @@ def open_denoised(particles: Particles) -> Pool | None:
     TomoTutorError
         There are some, but not of every tomogram.
     """
-    if particles.source.denoised_dir:
+    if particles.source.where.denoised_dir:
         return open_boxes(particles, _find_in_denoised_dir)
     if any(entry.denoised for entry in particles.entries.values()):
         return open_boxes(particles, _find_denoised)
@@ -346,14 +355,14 @@ def open_denoised(particles: Particles) -> Pool | None:
 def _find_denoised(name: str, entry: TomogramEntry | None, source: Source) -> Path:
     if entry is None or not entry.denoised:
         raise TomoTutorError(
-            f"{source.tomograms}: tomogram {name} has no rlnTomoReconstructedTomogramDenoised, others have; expected "
-            "all or none"
+            f"{source.where.tomograms}: tomogram {name} has no rlnTomoReconstructedTomogramDenoised, others have; "
+            "expected all or none"
         )
     return find_tomogram(name, dataclasses.replace(entry, file=entry.denoised), source)
 
 
 def _find_in_denoised_dir(name: str, entry: TomogramEntry | None, source: Source) -> Path:
-    folder = Path(source.denoised_dir)
+    folder = Path(source.where.denoised_dir)
     own = [PurePosixPath(entry.file).name] if entry and entry.file else []
     names = [*own, *_usual_names(PurePosixPath(_inside(name, source.path)).name)]
     found = next((folder / n for n in names if is_volume(folder / n)), None)
@@ -375,8 +384,8 @@ def _places(
         size_N3[rows] = tomograms[name].size_xyz[::-1]
         step_N[rows] = source.step(tomograms[name].voxel_size_angst)
         voxel_N[rows] = tomograms[name].voxel_size_angst
-    if source.rescale:  # the tomograms may have voxel sizes of their own
+    if source.preparation.rescale:  # the tomograms may have voxel sizes of their own
         placed = in_frame(table, "angst", "corner", tomograms)
-        return placed.xyz_N3[:, ::-1] / voxel_N[:, None], step_N, size_N3, source.rescale
+        return placed.xyz_N3[:, ::-1] / voxel_N[:, None], step_N, size_N3, source.preparation.rescale
     placed = in_frame(table, "voxel", "corner", tomograms)
     return placed.xyz_N3[:, ::-1], step_N, size_N3, placed.voxel_size_angst

@@ -288,5 +288,5 @@ def ask_order(strategy: Strategy, candidates: Candidates) -> np.ndarray:
     Labels keep coming while the next round trains, so the queue needs an order beyond M.
     """
     utility_N = strategy.score(candidates)
-    k = min(strategy.recipe.query_size, len(candidates))
+    k = min(strategy.recipe.query.query_size, len(candidates))
     return fill(strategy.select(utility_N, k, candidates), utility_N, len(candidates), candidates)
