@@ -15,9 +15,11 @@ from helpers import FAST, write_mrc, write_star
 from tomotutor.cli import main
 from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session.database import SessionStore
+from tomotutor.session.database import Database
 from tomotutor.session.inputs import INPUTS, read_inputs, to_json
-from tomotutor.session.session_file import NAME, SessionFile, create_session
+from tomotutor.session.session_file import NAME
+from tomotutor.session.session_file import SessionFile
+from tomotutor.session.create import create_session
 
 BOX = 8
 AT = {"a": [(10, 12, 14), (20, 22, 24), (15, 30, 9)], "b": [(11, 11, 11), (25, 20, 15), (12, 28, 20)]}
@@ -79,6 +81,8 @@ def test_each_file_is_read_once(tmp_path, parsed, start):
 
     parsed.clear()
     session = Session(tmp_path / "s", write=False)
+    assert not parsed  # one that only looks reads them when it needs them
+    assert len(session.pool) == 6
     assert parsed == {name: count for name, count in ONCE.items() if name != "optimisation_set"}
     np.testing.assert_array_equal(session.pool.tilt_range_N2[[0, 3]], [[-60, 50], [-60, 51]])
 
@@ -104,7 +108,7 @@ def test_adding_and_exporting_read_each_file_once(tmp_path, parsed):
 
 def as_an_earlier_version_made_it(folder: Path) -> None:
     """Put the first input into session.toml and the others under `added`, as versions before did."""
-    store = SessionStore(folder, write=True)
+    store = Database(folder, write=True)
     first, *others = read_inputs(store)
     store.set_meta("added", to_json(others))
     store._connection.execute("DELETE FROM meta WHERE key = ?", (INPUTS,))
@@ -157,7 +161,7 @@ def test_all_inputs_move_at_once(earlier, tmp_path, old):
     }
     assert np.isfinite(session.pool.read(np.array([0, 11]))).all()
     assert "here" not in (earlier / NAME).read_text()
-    store = SessionStore(earlier, write=False)
+    store = Database(earlier, write=False)
     assert "/here" not in store.meta(INPUTS)
     assert len(json.loads(store.meta(INPUTS))) == 2
     store.close()
