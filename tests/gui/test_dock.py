@@ -95,7 +95,7 @@ def test_the_dialog_can_be_shown(dock, qtbot):
     assert dialog.tomograms.enabled is False
     dialog.kind.value = next(iter(KINDS))
     assert dialog.tomograms.enabled
-    assert dialog.answer["source"].tomogram_dir == ""
+    assert dialog.answer["source"].where.tomogram_dir == ""
     dialog.path.value, dialog.tomogram_dir.value, dialog.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
     source = dialog.answer["source"]
     assert (source.kind, source.path, source.where.tomogram_dir, source.reading.coordinate_pixel_size) == (

@@ -139,7 +139,8 @@ class Setting:
     def _number(self, value: Any, found: Any, what: str) -> int | float:
         if not isinstance(value, Integral if self.kind is int else Real) or isinstance(value, bool):
             raise self._wrong(found, what)
-        if self.kind is float and not abs(value) <= sys.float_info.max:
+        size: Any = abs(value)
+        if self.kind is float and not size <= sys.float_info.max:
             raise self._wrong(found, what, "" if self.choices else "a finite number")
         number: int | float = self.kind(value)
         expected = self._within(number)
