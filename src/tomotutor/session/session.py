@@ -24,7 +24,7 @@ from tomotutor.learn.recipe import LEAST_TO_TRAIN, Recipe
 from tomotutor.learn.results import PoolScores, Predictions
 from tomotutor.session import audit
 from tomotutor.session.database import RoundRecord, SessionStore
-from tomotutor.session.inputs import INPUTS, copy_input, open_new, read_inputs, to_json
+from tomotutor.session.inputs import INPUTS, copy_input, open_new, read_inputs, recognised, to_json
 from tomotutor.session.label_log import Entry, replay
 from tomotutor.session.masks import Masks
 from tomotutor.session.queue import Queue
@@ -110,6 +110,7 @@ class Session:
                     f"{self._inputs[0].source.path}: now has {len(self.pool)} items, other than the {len(ids)} this "
                     "session was made with; bring the original files back, or make a new session"
                 )
+            self._inputs = recognised(self._inputs, self._opened, self.folder, self._store if write else None)
             self._masks = Masks(self.folder, self.pool.shape[1:], len(self.classes))
             self._row_of = {item_id: row for row, item_id in enumerate(ids)}
             self._state = replay(self._store.entries())
@@ -547,6 +548,7 @@ class Session:
         new, opened = open_new(source, self._inputs[0].source, [one.prefix for one in self._inputs])
         joined = concat([self.pool, opened.pool])  # it must fit before anything is copied
         copy_input(new, self.folder)
+        new = new.recognised(opened, self.folder)
         twin_N = find_twins(joined, report or ignore)
         with self._guard:
             inputs = [*self._inputs, new]
