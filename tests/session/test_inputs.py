@@ -12,14 +12,14 @@ import pytest
 from gemmi import cif
 
 from helpers import FAST, write_mrc, write_star
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.cli import main
 from tomotutor.data.sources import Source
 from tomotutor.session import Session
+from tomotutor.session.create import create_session
 from tomotutor.session.database import Database
 from tomotutor.session.inputs import INPUTS, read_inputs, to_json
-from tomotutor.session.session_file import NAME
-from tomotutor.session.session_file import SessionFile
-from tomotutor.session.create import create_session
+from tomotutor.session.session_file import NAME, SessionFile
 
 BOX = 8
 AT = {"a": [(10, 12, 14), (20, 22, 24), (15, 30, 9)], "b": [(11, 11, 11), (25, 20, 15), (12, 28, 20)]}
@@ -165,3 +165,70 @@ def test_all_inputs_move_at_once(earlier, tmp_path, old):
     assert "/here" not in store.meta(INPUTS)
     assert len(json.loads(store.meta(INPUTS))) == 2
     store.close()
+
+
+def swap(path: Path, first: str, second: str) -> None:
+    lines = path.read_text().splitlines()
+    i, j = (next(k for k, line in enumerate(lines) if line.split()[:2] == name.split()) for name in (first, second))
+    lines[i], lines[j] = lines[j], lines[i]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("rows", r"s/particles\.star: this is the session's own copy of its particle list, and it was changed"),
+        ("voxels", r"3 of 6 items that were looked at have other voxels .* \(b:4, b:5, b:6\); bring the original"),
+        ("size", r"3 of 6 items that were looked at have other voxels .* \(b:4, b:5, b:6\)"),
+        ("voxel size", r"its voxels have 11 Å, those of this session 10 Å"),
+    ],
+)
+def test_particles_that_were_replaced_are_refused(tmp_path, change, told):
+    write_project(tmp_path)
+    source = Source("particles", str(tmp_path / "particles.star"), str(tmp_path / "tomograms.star"), box=BOX)
+    create_session(tmp_path / "s", source, ["A", "B"], settings=FAST)
+    Session(tmp_path / "s", write=False)
+    other = np.random.default_rng(5).normal(size=(40, 40, 44 if change == "size" else 40)).astype(np.float32)
+    if change == "rows":
+        swap(tmp_path / "s" / "particles.star", "a -100", "a 0")
+    elif change in ("voxels", "size"):
+        write_mrc(tmp_path / "rec" / "b.mrc", other)
+    else:
+        for name in AT:
+            write_mrc(tmp_path / "rec" / f"{name}.mrc", other, 11.0)
+    for write in (True, False):
+        with pytest.raises(TomoTutorError, match=told):
+            Session(tmp_path / "s", write=write)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((20, 12, 12, 12), r"a\.npy: 20 of 20 items that were looked at have other voxels .*\(0, 1, 2, 3, 4, …\)"),
+        ((20, 16, 16, 16), r"a\.npy: its items have 16×16×16 voxels, those of this session 12×12×12"),
+    ],
+)
+def test_an_array_that_was_replaced_is_refused(tmp_path, shape, told):
+    x = np.random.default_rng(0).normal(size=(20, 12, 12, 12)).astype(np.float32)
+    np.save(tmp_path / "a.npy", x)
+    create_session(tmp_path / "s", Source("array", str(tmp_path / "a.npy")), ["A", "B"], settings=FAST)
+    np.save(tmp_path / "a.npy", (3 * x + 7).astype(np.float64))  # another unit and type: the same particles
+    Session(tmp_path / "s").close()
+    np.save(tmp_path / "a.npy", np.random.default_rng(1).normal(size=shape).astype(np.float32))
+    with pytest.raises(TomoTutorError, match=told):
+        Session(tmp_path / "s")
+
+
+def test_a_session_of_an_earlier_version_is_looked_at_when_it_is_opened_for_writing(earlier):
+    Session(earlier, write=False)
+    session = Session(earlier)
+    session.close()
+    looked = [one.fingerprint for one in session._inputs]
+    assert [one.rows for one in looked] == [(0, 1, 2, 3, 4, 5)] * 2
+    store = Database(earlier, write=False)
+    assert [one.fingerprint for one in read_inputs(store)] == looked
+    store.close()
+    other = np.random.default_rng(9).normal(size=(40, 40, 40)).astype(np.float32)
+    write_mrc(earlier.parent / "here" / "more" / "rec" / "a.mrc", other)
+    with pytest.raises(TomoTutorError, match=r"\(particles/a:1, particles/a:2, particles/a:3\)"):
+        Session(earlier, write=False)

@@ -271,7 +271,7 @@ def add(commands: Commands) -> None:
         dest="old",
         required=True,
         metavar="A",
-        help="folder as session.toml names it, of this machine or another",
+        help="folder in which the session looks for it, of this machine or another",
     )
     relocate.add_argument("--to", dest="new", required=True, metavar="B", help="the same folder on this machine")
 

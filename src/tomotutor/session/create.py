@@ -168,7 +168,8 @@ def create_session(
         if found:
             copy_start(*found, partial)
         SessionFile(names, chosen).write(partial)
-        Database.create(partial, pool.ids, twin_N, {INPUTS: to_json([Input("", source)])})
+        first = Input("", source).recognised(opened, partial)
+        Database.create(partial, pool.ids, twin_N, {INPUTS: to_json([first])})
     outside = sum(not np.any(pool.read(np.array([row]))) for row in np.flatnonzero(pool.padded_N))
     duplicates = int((twin_N != np.arange(len(pool))).sum())
     return Created(len(pool), int(pool.padded_N.sum()), outside, duplicates, opened)

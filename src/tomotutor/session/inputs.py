@@ -18,6 +18,7 @@ from tomotutor.data.pool import Pool, concat
 from tomotutor.data.sources import Opened, Source, open_input
 from tomotutor.data.sources.copies import absolute, copy_lists, in_folder
 from tomotutor.session.database import Database
+from tomotutor.session.fingerprint import Fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,13 @@ class Input:
         What its items' ids begin with, before a slash; "" for the input the session was made with.
     source : Source
         Where its items come from.
+    fingerprint : Fingerprint or None
+        What it looked like; None until a session of an earlier version is opened for writing.
     """
 
     prefix: str
     source: Source
+    fingerprint: Fingerprint | None = None
 
     def source_in(self, folder: Path) -> Source:
         """Return the source with the session's own copies of the lists."""
@@ -56,6 +60,20 @@ class Input:
             return opened
         ids = tuple(f"{self.prefix}/{item_id}" for item_id in opened.pool.ids)
         return dataclasses.replace(opened, pool=dataclasses.replace(opened.pool, ids=ids))
+
+    def recognised(self, opened: Opened, folder: Path) -> Input:
+        """Return it as it is if it still looks as it did, or with what it looks like if nobody has looked yet.
+
+        Raises
+        ------
+        TomoTutorError
+            It is another one now: labels would move to other particles.
+        """
+        copied = self.source_in(folder)
+        if self.fingerprint is None:
+            return dataclasses.replace(self, fingerprint=Fingerprint.take(opened, copied))
+        self.fingerprint.check(opened, copied)
+        return self
 
 
 def read_inputs(database: Database, first: Source | None = None) -> list[Input]:
@@ -76,12 +94,40 @@ def read_inputs(database: Database, first: Source | None = None) -> list[Input]:
 
 
 def _from_json(values: list[dict]) -> list[Input]:
-    return [Input(value["prefix"], Source.from_dict(value["source"])) for value in values]
+    return [
+        Input(
+            value["prefix"],
+            Source.from_dict(value["source"]),
+            Fingerprint.from_dict(value["fingerprint"]) if value.get("fingerprint") else None,
+        )
+        for value in values
+    ]
 
 
 def to_json(inputs: Sequence[Input]) -> str:
     """Return inputs for the database."""
-    return json.dumps([{"prefix": one.prefix, "source": one.source.to_dict()} for one in inputs])
+    return json.dumps(
+        [
+            {
+                "prefix": one.prefix,
+                "source": one.source.to_dict(),
+                "fingerprint": dataclasses.asdict(one.fingerprint) if one.fingerprint else None,
+            }
+            for one in inputs
+        ]
+    )
+
+
+def recognised(
+    inputs: Sequence[Input], opened: Sequence[Opened], folder: Path, database: Database | None
+) -> list[Input]:
+    """Return inputs that still look as they did (see `Input.recognised`); what nobody has looked at yet is kept in
+    `database`, where it may be written to.
+    """
+    found = [one.recognised(items, folder) for one, items in zip(inputs, opened, strict=True)]
+    if database and found != list(inputs):
+        database.set_meta(INPUTS, to_json(found))
+    return found
 
 
 def open_new(source: Source, first: Source, prefixes: Sequence[str]) -> tuple[Input, Opened]:

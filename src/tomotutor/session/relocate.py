@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import concat
 from tomotutor.session.database import Database
-from tomotutor.session.inputs import INPUTS, Input, read_inputs, to_json
+from tomotutor.session.inputs import INPUTS, read_inputs, to_json
 from tomotutor.session.session_file import NAME, SessionFile
 
 
@@ -56,17 +57,20 @@ def relocate_session(folder: Path, old: str, new: str) -> int:
     database = Database(folder, write=True)
     try:
         inputs = read_inputs(database, file.source)
-        moved = [Input(one.prefix, one.source.relocated(old, str(Path(new).resolve()))) for one in inputs]
+        place = str(Path(new).resolve())
+        moved = [dataclasses.replace(one, source=one.source.relocated(old, place)) for one in inputs]
         if moved == inputs:
             known = ", ".join(path for one in inputs for path in one.source.paths().values())
             raise TomoTutorError(f"{folder}: none of its paths lies under {old}; they are {known}")
-        pool = concat([one.open(folder).pool for one in moved])
+        opened = [one.open(folder) for one in moved]
+        pool = concat([one.pool for one in opened])
         ids, _, _ = database.items()
         if pool.ids != ids:
             raise TomoTutorError(
                 f"{new}: it has {len(pool)} items, other than the {len(ids)} this session was made with; copy the "
                 "original files there"
             )
+        moved = [one.recognised(found, folder) for one, found in zip(moved, opened, strict=True)]
         gather_inputs(folder, file, database)
         database.set_meta(INPUTS, to_json(moved))
         return len(pool)

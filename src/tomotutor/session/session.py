@@ -147,7 +147,10 @@ class Session:
     @cached_property
     def pool(self) -> Pool:
         """The items of all inputs."""
-        return inputs.pool_of(self._opened, self._database.items()[0])
+        pool = inputs.pool_of(self._opened, self._database.items()[0])
+        database = self._database if self.write else None
+        self._inputs = inputs.recognised(self._inputs, self._opened, self.folder, database)
+        return pool
 
     @cached_property
     def denoised(self) -> Pool | None:
@@ -465,6 +468,7 @@ class Session:
         new, opened = inputs.open_new(source, self._inputs[0].source, [one.prefix for one in self._inputs])
         joined = concat([self.pool, opened.pool])  # it must fit before anything is copied
         inputs.copy_input(new, self.folder)
+        new = new.recognised(opened, self.folder)
         twin_N = find_twins(joined, report)
         with self._guard:
             every = [*self._inputs, new]

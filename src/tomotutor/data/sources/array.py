@@ -1,4 +1,4 @@
-"""NumPy arrays: .npy, memory-mapped, or .npz with the items under the key x. Nothing is unpickled."""
+"""NumPy arrays: .npy, read item by item, or .npz with the items under the key x. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Cut, Pool
 from tomotutor.data.sources.base import Source
+from tomotutor.formats.file_array import FileArray
 
 
-def load_array(path: Path, key: str) -> np.ndarray | None:
+def load_array(path: Path, key: str) -> np.ndarray | FileArray | None:
     """Return the array `key` of an .npz file, or None where there is none; of an .npy file the array itself for key
-    "x".
+    "x", read where it is asked for.
     """
     if not path.is_file():
         raise TomoTutorError(f"{path}: no such file")
     try:
         if path.suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False) if key == "x" else None
+            return FileArray.of(path, np.load(path, mmap_mode="r", allow_pickle=False)) if key == "x" else None
         with np.load(path, allow_pickle=False) as archive:
             return archive.get(key)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
