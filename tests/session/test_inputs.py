@@ -198,7 +198,7 @@ def test_particles_that_were_replaced_are_refused(tmp_path, change, told):
             write_mrc(tmp_path / "rec" / f"{name}.mrc", other, 11.0)
     for write in (True, False):
         with pytest.raises(TomoTutorError, match=told):
-            Session(tmp_path / "s", write=write)
+            _ = Session(tmp_path / "s", write=write).pool  # one that only looks opens its items when it needs them
 
 
 @pytest.mark.parametrize(
@@ -231,4 +231,4 @@ def test_a_session_of_an_earlier_version_is_looked_at_when_it_is_opened_for_writ
     other = np.random.default_rng(9).normal(size=(40, 40, 40)).astype(np.float32)
     write_mrc(earlier.parent / "here" / "more" / "rec" / "a.mrc", other)
     with pytest.raises(TomoTutorError, match=r"\(particles/a:1, particles/a:2, particles/a:3\)"):
-        Session(earlier, write=False)
+        _ = Session(earlier, write=False).pool
