@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_folder
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.data.pool import Pool
 
 if TYPE_CHECKING:
@@ -189,14 +188,13 @@ def embed_pool(
         rows = np.concatenate([order, np.setdiff1d(rows, order)])
     last = ALL_VIEWS if half_turns else ONE_VIEW
     work = [(view, rows[found.view_N[rows] < view]) for view in range(ONE_VIEW, last + 1)]
-    start, done, total = time.perf_counter(), 0, sum(len(waiting) for _, waiting in work)
+    done, clock = 0, Clock(report, "embed", sum(len(waiting) for _, waiting in work))
     for view, waiting in work:
         for first in range(0, len(waiting), BLOCK):
             block = waiting[first : first + BLOCK]
             _write(found, block, _look(pair, pool, block, found, view, compute), view)
             done += len(block)
-            eta_s = (time.perf_counter() - start) / done * (total - done)
-            report(Progress("embed", done, total, eta_s=eta_s))
+            clock.tell(done)
     return open_embedding(folder, pool)
 
 

@@ -32,7 +32,6 @@ class MarginCluster(Margin):
     """
 
     summary = "smallest margins, one of each of M clusters"
-    per_pixel = False
 
     @override
     def select(self, utility_N: np.ndarray, k: int, candidates: Candidates) -> np.ndarray:
