@@ -496,7 +496,7 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     (folder / "truth.csv").write_text("\n".join((folder / "truth.csv").read_text().splitlines()[:25]) + "\n")
     assert main([*run, "--rounds", "0"]) == 0
     opened = Session(session)
-    labels, audits = opened.labels(), set(opened.audit_kind)
+    labels, audits = opened.labels(), set(opened.state.audit_kind)
     opened.close()
 
     capsys.readouterr()
@@ -507,9 +507,9 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     opened = Session(session)
     assert opened.labels().items() >= labels.items()
     assert {
-        row for row in opened.audit_kind if row < 24
+        row for row in opened.state.audit_kind if row < 24
     } == audits  # what was drawn before stays; the new ones draw their own
-    assert any(row >= 24 for row in opened.audit_kind)
+    assert any(row >= 24 for row in opened.state.audit_kind)
     shared, twin = opened.row("more/t1:1"), opened.row("t1:4")
     np.testing.assert_array_equal(opened.pool.read(np.array([shared])), opened.pool.read(np.array([twin])))
     opened.label("more/t1:1", "slab")

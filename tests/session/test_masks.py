@@ -79,13 +79,13 @@ def test_a_mask_is_on_disk_when_label_mask_returns(session, folder):
 
 def test_the_mask_is_written_before_the_row_that_names_it(session, folder, monkeypatch):
     seen = []
-    append = session._database.append
+    append = session._core.database.append
 
     def spy(entries, *, together=False):
         seen.append((folder / "masks" / entries[0].label).is_file())
         return append(entries, together=together)
 
-    monkeypatch.setattr(session._database, "append", spy)
+    monkeypatch.setattr(session._core.database, "append", spy)
     give(session, 2)
     assert seen == [True, True]
 

@@ -157,7 +157,7 @@ def test_audit_predictions_stay_hidden_until_the_answer(session):
     session.undo()
     answered = session.label(audit.id, "ball")
     assert len(answered.teacher_probs) == 3
-    entry = session._database.entries()[-1]
+    entry = session._core.database.entries()[-1]
     assert entry.audit in ("check", "train")
     assert entry.predicted in session.classes
 
@@ -165,7 +165,7 @@ def test_audit_predictions_stay_hidden_until_the_answer(session):
 def test_check_items_are_never_trained_on_and_the_figure_counts_them(session):
     answer_truthfully(session, 40)
     point = session.run_round()
-    check = [row for row, kind in session.audit_kind.items() if kind == "check"]
+    check = [row for row, kind in session.state.audit_kind.items() if kind == "check"]
     answered = [row for row in check if row in session.labels()]
     assert len(answered) == 3
     assert point.metrics["trained_on"] == 40 - 3
@@ -180,7 +180,7 @@ def test_audit_items_are_never_queried_by_the_strategy(session):
     from tomotutor.session.round_folder import read_scores
 
     queue_rows = read_scores(session.folder, 1, len(session.ids)).queue_rows
-    assert not set(queue_rows.tolist()) & set(session.audit_kind)
+    assert not set(queue_rows.tolist()) & set(session.state.audit_kind)
 
 
 def test_labeling_goes_on_while_a_round_trains(session):
