@@ -9,17 +9,9 @@ import torch
 from helpers import array_pool, two_kinds
 from tomotutor.learn.augment import half_turn
 from tomotutor.learn.compute import Compute
+from tomotutor.learn.inference import load_pair, new_pair, predict_answer, score_pool
 from tomotutor.learn.recipe import Recipe
-from tomotutor.learn.round import (
-    RoundView,
-    held_out,
-    load_pair,
-    new_pair,
-    predict_answer,
-    run_round,
-    score_pool,
-    shrink_and_perturb,
-)
+from tomotutor.learn.round import RoundView, held_out, run_round, shrink_and_perturb
 from tomotutor.session import Session
 from tomotutor.session.round_folder import RoundScores, round_folder, write_round
 

@@ -13,8 +13,8 @@ from tomotutor.base.progress import Report, ignore
 from tomotutor.benchmark import metrics
 from tomotutor.data.pool import Pool
 from tomotutor.learn.compute import Compute, available_threads
+from tomotutor.learn.inference import compute_for, load_pair, new_pair, predict_answer
 from tomotutor.learn.recipe import Recipe
-from tomotutor.learn.round import compute_for, load_pair, new_pair, predict_answer
 from tomotutor.learn.strategies import Scores
 from tomotutor.learn.strategies.uncertainty import entropy
 from tomotutor.learn.tasks import Confusion
@@ -225,7 +225,7 @@ def train_deeper(
     pair = new_pair(session.pool, len(session.classes), recipe)
     fit(
         pair,
-        session.pool.read(labeled),
+        lambda index: session.pool.read(labeled[index]),
         truth_N[labeled],
         recipe,
         compute,

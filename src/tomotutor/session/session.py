@@ -569,8 +569,8 @@ class Session:
         if self.recipe.start != "pretrained" or self.look or self._rounds or not len(self._eligible()):
             return
         from tomotutor.base.progress import ignore
+        from tomotutor.learn.inference import new_pair
         from tomotutor.learn.pool_map import look_around
-        from tomotutor.learn.round import new_pair
 
         compute, recipe = self._compute(), self.recipe
         net = new_pair(self.pool, len(self.classes), recipe, self._start_folder).teacher
@@ -695,7 +695,7 @@ class Session:
     def _compute(self) -> Compute:
         """Choose how to compute, once a machine; the first choice of a session also settles the width."""
         from tomotutor.learn import compute as computing
-        from tomotutor.learn.round import compute_for
+        from tomotutor.learn.inference import compute_for
 
         if not self.recipe.width:
             self.set_recipe(self.recipe.replace(width=computing.default_width(computing.best_device())))
@@ -825,7 +825,7 @@ class Session:
         """
         self._need_round()
         from tomotutor.base.progress import ignore
-        from tomotutor.learn.round import load_pair, score_pool
+        from tomotutor.learn.inference import load_pair, score_pool
 
         recipe = Recipe.from_dict(self._rounds[-1].record["recipe"])
         pair = load_pair(self.pool, len(self.classes), recipe, round_folder(self.folder, self._number))
