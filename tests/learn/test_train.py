@@ -8,7 +8,7 @@ import torch
 from helpers import two_kinds
 from tomotutor.base.errors import CancelledError, TomoTutorError, TrainingDivergedError
 from tomotutor.learn.compute import Compute
-from tomotutor.learn.models import build_pair
+from tomotutor.learn.models import Output, build_pair
 from tomotutor.learn.recipe import Recipe, preset
 from tomotutor.learn.train import batches, fit, number_of_steps, predict
 
@@ -74,6 +74,25 @@ def test_training_learns_and_predict_matches_a_float64_softmax():
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(scores["teacher"].probs_NC, expected, atol=1e-6)
     assert scores["student"].embedding_ND.shape == (60, 128)
+
+
+@pytest.mark.parametrize(("edge", "most"), [(16, 64), (64, 16), (256, 1)])
+def test_large_items_are_scored_few_at_a_time(edge, most):
+    told, read = [], []
+
+    def make(rows):
+        read.append(len(rows))
+        return np.zeros((len(rows), 1, edge, edge, edge), np.float32)
+
+    class Mean(torch.nn.Module):
+        fc = torch.nn.Linear(1, 2)
+
+        def forward(self, x):
+            h = x.mean((2, 3, 4))
+            return Output(self.fc(h), h, (h,))
+
+    predict({"net": Mean()}, make, np.arange(65 if edge < 256 else 2), CPU, report=told.append)
+    assert max(read) == most == told[0].done
 
 
 def test_predict_on_nothing():

@@ -692,15 +692,17 @@ class Session:
         found = {"n": len(rows), "pretrained": int(holder_N.sum()), "scratch": int(challenger_N.sum())}
         return found, audit.is_better(challenger_N, holder_N)
 
-    def _compute(self) -> Compute:
-        """Choose how to compute, once a machine; the first choice of a session also settles the width."""
+    def _compute(self, recipe: Recipe | None = None) -> Compute:
+        """Choose how to compute by a recipe (the session's), once a machine; the first choice of a session also settles
+        the width.
+        """
         from tomotutor.learn import compute as computing
         from tomotutor.learn.inference import compute_for
 
         if not self.recipe.width:
             self.set_recipe(self.recipe.replace(width=computing.default_width(computing.best_device())))
         threads = computing.available_threads(keep_one=self._keep_core)
-        return compute_for(self.pool, len(self.classes), self.recipe, threads, self.folder / "compute.json")
+        return compute_for(self.pool, len(self.classes), recipe or self.recipe, threads, self.folder / "compute.json")
 
     def _freeze(self) -> RoundView:
         from tomotutor.learn.round import RoundView
@@ -835,7 +837,7 @@ class Session:
             self.pool.shape,
             pool,
             recipe,
-            self._compute(),
+            self._compute(recipe),
             temperatures=temperatures,
             each=each,
             report=report or ignore,
