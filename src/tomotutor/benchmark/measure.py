@@ -173,10 +173,10 @@ def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report |
     m = min(session.recipe.query_size, len(rows))
     others = np.random.default_rng(session.recipe.seed).permutation(np.arange(m, len(rows)))[:MAP_ITEMS]
     shown = np.concatenate([np.arange(m), np.sort(others)])
-    method, xy_N2 = _plane(scores.embedding_ND[shown].astype(np.float64))
+    xy_N2 = _plane(scores.embedding_ND[shown].astype(np.float64))
     return {
         "map": {
-            "method": method,
+            "method": "t-SNE",
             "xy": np.round(xy_N2, 2).tolist(),
             "class": truth_N[rows[shown]].tolist(),
             "picked": m,
@@ -184,16 +184,12 @@ def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report |
     }
 
 
-def _plane(embedding_ND: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return (N, 2) places: by t-SNE where scikit-learn is installed, else by PCA."""
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError:
-        centred = embedding_ND - embedding_ND.mean(0)
-        u, s, _ = np.linalg.svd(centred, full_matrices=False)
-        return "PCA", u[:, :2] * s[:2]
+def _plane(embedding_ND: np.ndarray) -> np.ndarray:
+    """Return (N, 2) places by t-SNE."""
+    from sklearn.manifold import TSNE
+
     perplexity = min(30.0, (len(embedding_ND) - 1) / 3)
-    return "t-SNE", TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embedding_ND)
+    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embedding_ND)
 
 
 # measured after each round where an experiment names it; `left` is the number of queries still to come

@@ -103,6 +103,7 @@ def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Va
     device = read_device(args.device)
     # workers simulate beside the training
     threads = max(1, available_threads() - settings.workers) if device == "cpu" else available_threads()
+
     def teacher() -> Any:
         return build_pair(
             "resnet18",
