@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import logging
+import time
 
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn import compute as computing
 from tomotutor.learn.compute import Compute, choose, layer_errors, relative_error, remembered
-from tomotutor.learn.models import build_pair
+from tomotutor.learn.models import Output, build_pair
 
 SHAPE = (1, 16, 16, 16)
 
@@ -191,3 +193,38 @@ def test_pretraining_insists_on_no_precision_that_computes_something_else(monkey
     args = argparse.Namespace(device="cpu", precision="bfloat16")
     with pytest.raises(TomoTutorError, match=r"precision bfloat16: on this machine layer stages.0.0.conv1 is"):
         _compute(args, PretrainSettings(), Variation(box=16), 3)
+
+
+def test_threads_are_measured_and_the_network_is_left_where_it_was_drawn(monkeypatch):
+    """What is chosen is one of the numbers tried, and the random numbers of the program go on as before."""
+    monkeypatch.setattr(computing, "PROBE_S", 0.02)
+    torch.manual_seed(3)
+    path, before = Compute("cpu", "float32", True, 0, 2), torch.get_rng_state()
+    try:
+        assert computing.measured_threads(path, teacher(), SHAPE) in (path, dataclasses.replace(path, threads=1))
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    alone = Compute("cpu", threads=1)
+    assert computing.measured_threads(alone, teacher(), SHAPE) is alone
+
+
+def test_fewer_threads_are_taken_where_more_of_them_are_slower(monkeypatch):
+    """As beside other programs: a network that takes longer the more threads there are."""
+
+    class Waiting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(1, 2)
+
+        def forward(self, x):
+            time.sleep(0.002 * torch.get_num_threads())
+            h = x.mean((2, 3, 4))
+            return Output(self.fc(h), h, (h,))
+
+    monkeypatch.setattr(computing, "PROBE_S", 0.02)
+    try:
+        found = computing.measured_threads(Compute("cpu", threads=4), Waiting(), SHAPE)
+    finally:
+        torch.set_num_threads(1)
+    assert found == Compute("cpu", threads=1)

@@ -23,6 +23,8 @@ class Progress:
         Teacher's loss of the last mini-batch; NaN while scoring.
     eta_s : float
         Seconds left of this stage.
+    busy : bool
+        Whether other programs take a good part of the processor, which makes all of it slower.
     """
 
     stage: str
@@ -32,6 +34,7 @@ class Progress:
     epochs: int = 0
     loss: float = math.nan
     eta_s: float = math.nan
+    busy: bool = False
 
 
 Report = Callable[[Progress], None]

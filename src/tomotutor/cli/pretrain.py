@@ -169,7 +169,7 @@ def _range(parser: argparse._ActionsContainer, name: str, default: tuple[float, 
 def add(commands: Commands) -> None:
     """Add the command."""
     text = "train a pair on simulated complexes under varied conditions, as a start for sessions"
-    parser = add_command(commands, "pretrain", _pretrain, text, session=False)
+    parser = add_command(commands, "pretrain", _pretrain, text, session=False, threads=True)
     add_structures_argument(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="new folder for the weights")
     parser.add_argument(

@@ -14,6 +14,7 @@ import copy
 import dataclasses
 import json
 import logging
+import math
 import os
 import platform
 import time
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 # relative L2 error of what a layer computes; rounding to bfloat16 costs 0.003, a broken kernel 0.9 and more, or inf
 TOLERANCE = 0.05
 CPU_WIDTH = 0.25
+PROBE_S = 0.25  # training time by which each number of threads is measured
 
 
 @dataclass(frozen=True)
@@ -332,6 +334,42 @@ def checked(path: Compute, build: Callable[[], nn.Module], shape: tuple[int, ...
             "float32 or auto"
         )
     return path
+
+
+def measured_threads(compute: Compute, net: nn.Module, shape: tuple[int, ...]) -> Compute:
+    """Return the path with as many threads, up to its own number, as are fastest at this moment.
+
+    Beside other programs more threads can be slower than one: all wait for the one that was interrupted. One, half of
+    them and all of them train for a quarter of a second each, by turns, for other programs come and go.
+
+    Parameters
+    ----------
+    compute : Compute
+        The path; one on a device other than the CPU, or with one thread, is returned as it is.
+    net : nn.Module
+        Network to measure with; it is trained.
+    shape : tuple of int
+        (C, ...spatial) of one item.
+    """
+    if compute.device != "cpu" or compute.threads == 1:
+        return compute
+    paths = [dataclasses.replace(compute, threads=n) for n in {1, compute.threads // 2, compute.threads}]
+    seconds, passes = [0.0] * len(paths), [0] * len(paths)
+    with torch.random.fork_rng(devices=[]):
+        x = torch.randn(max(2, min(8, 2**18 // math.prod(shape))), *shape)
+        _run(net, x, compute)  # to warm up
+        while min(seconds) < PROBE_S:
+            for i, path in enumerate(paths):
+                path.apply_threads()
+                start = time.perf_counter()
+                while time.perf_counter() - start < PROBE_S / 4:
+                    _run(net, x, path)
+                    passes[i] += 1
+                seconds[i] += time.perf_counter() - start
+    best = min(range(len(paths)), key=lambda i: seconds[i] / passes[i])
+    if paths[best] != compute:
+        log.info("compute: %s, which is faster now than %s", paths[best].describe(), compute.describe())
+    return paths[best]
 
 
 def machine_key(model: str) -> str:

@@ -91,6 +91,15 @@ def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: 
     return computing.remembered(memory, key, measure)
 
 
+def at_this_moment(compute: Compute, pool: Pool, classes: int, recipe: Recipe) -> Compute:
+    """Return a path with the threads that are fastest while other programs run as they do now; a round asks when it
+    starts. float32 that was insisted on keeps its threads: the same seed gives the same numbers.
+    """
+    if recipe.precision == "float32":
+        return compute
+    return computing.measured_threads(compute, new_pair(pool, classes, recipe).teacher, pool.shape)
+
+
 def scaled(scores: dict[str, Scores], temperatures: Mapping[str, float]) -> dict[str, Scores]:
     """Return scores at the networks' temperatures."""
     return {

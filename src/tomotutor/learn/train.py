@@ -29,6 +29,7 @@ Read = Callable[[np.ndarray], np.ndarray]
 AuxLoss = Callable[
     [Output, Tensor], Tensor | float
 ]  # (teacher's output, its loss for each item): what a strategy adds to the mean
+BUSY = 0.7  # a thread that computes and runs for less than this share of the time waits for other programs
 MOST_VOXELS = 2**22  # of one channel, scored at a time
 
 
@@ -172,10 +173,14 @@ def learn(
         optimizers.append(_optimizer(net, recipe, steps))
     pieces = 1
     epochs = max(1, math.ceil(steps * recipe.batch_size / items))
-    start = time.perf_counter()
+    start, own_s, wall_s = time.perf_counter(), 0.0, 0.0
     for step, (x_batch, y_batch) in enumerate(feed, start=1):
         strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
+        wall, own = time.perf_counter(), time.thread_time()
         pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
+        # of the last few mini-batches: a time slice of another program is longer than some of them
+        wall_s, own_s = 0.8 * wall_s + time.perf_counter() - wall, 0.8 * own_s + time.thread_time() - own
+        busy = compute.device == "cpu" and own_s < BUSY * wall_s
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
@@ -187,7 +192,7 @@ def learn(
             scheduler.step()
         eta_s = (time.perf_counter() - start) / step * (steps - step)
         epoch = min(epochs, 1 + (step * recipe.batch_size - 1) // items)
-        report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
+        report(Progress("train", step, steps, epoch, epochs, loss, eta_s, busy))
     for net in nets:  # the last step comes after the last loss
         if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
             raise ran_away("a weight", recipe)

@@ -643,6 +643,7 @@ class Session:
         self._store.close()
 
     def _round(self, report: Report) -> None:
+        from tomotutor.learn.inference import at_this_moment
         from tomotutor.learn.round import run_round
 
         def tell(progress: Progress) -> None:
@@ -650,6 +651,7 @@ class Session:
             self._emit(self.progressed, progress)
 
         compute, recipe = self._compute(), self.recipe
+        compute = at_this_moment(compute, self.pool, len(self.classes), recipe)
         view = self._freeze()
         result = run_round(view, recipe, compute, tell)
         check, better = self._check_start(view, result, recipe, compute, tell)
