@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,18 @@ def test_progress_tells_epoch_loss_and_time():
     seen.clear()
     predict(pair().parts(), lambda rows: X[rows], np.arange(10), CPU, batch_size=4, report=seen.append)
     assert [(p.stage, p.done, p.total) for p in seen] == [("score", 4, 10), ("score", 8, 10), ("score", 10, 10)]
+
+
+def test_progress_tells_that_the_thread_has_to_wait():
+    class Waiting(type(pair().teacher)):
+        def forward(self, x):
+            time.sleep(0.05)
+            return super().forward(x)
+
+    nets, seen = pair(), []
+    nets.teacher.__class__ = Waiting
+    fit(nets, X[:8].__getitem__, Y[:8], FAST.replace(batch_size=2), CPU, seed=1, report=seen.append)
+    assert seen[-1].busy
 
 
 def test_a_report_that_raises_stops_at_the_next_mini_batch():
