@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies
+from hypothesis import example, given, settings, strategies
 from scipy.spatial.transform import Rotation
 
 from tomotutor.formats.particles.euler import (

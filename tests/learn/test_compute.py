@@ -8,7 +8,8 @@ import torch
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn import compute as computing
-from tomotutor.learn.compute import Compute, choose, layer_errors, relative_error, remembered
+from tomotutor.learn.compute import Compute, choose, layer_errors, relative_error
+from tomotutor.learn.compute_file import remembered
 from tomotutor.learn.models import Output, build_pair
 
 SHAPE = (1, 16, 16, 16)

@@ -33,7 +33,7 @@ def test_a_round_beside_three_programs_on_two_cores_takes_its_share_and_little_m
         pytest.skip("needs two cores")
     x, y = two_kinds(60, 32)
     np.savez(tmp_path / "a.npz", x=x, y=y)
-    settings = {**FAST, "steps": "60", "batch_size": "16", "precision": "auto"}
+    settings = {**FAST, "steps": "30", "batch_size": "16", "precision": "auto"}
     create_session(tmp_path / "s", Source("array", str(tmp_path / "a.npz")), ["ball", "slab"], settings=settings)
     session = Session(tmp_path / "s")
     answer_truthfully(session, 20)

@@ -12,24 +12,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import logging
 import math
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file
 
 log = logging.getLogger(__name__)
 
@@ -370,44 +366,3 @@ def measured_threads(compute: Compute, net: nn.Module, shape: tuple[int, ...]) -
     if paths[best] != compute:
         log.info("compute: %s, which is faster now than %s", paths[best].describe(), compute.describe())
     return paths[best]
-
-
-def machine_key(model: str) -> str:
-    """Return what a choice depends on: host, processor, torch version, GPU, model."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    return "|".join((platform.node(), platform.processor() or platform.machine(), torch.__version__, gpu, model))
-
-
-def remembered(path: Path, key: str, measure: Callable[[], Compute]) -> Compute:
-    """Return the choice stored under `key` in the JSON file `path`, or measure it and store it.
-
-    What is damaged in the file is measured anew; where the file cannot be written, the next time measures again.
-    """
-    found = _read(path).get(key)
-    if found is not None:
-        return found
-    choice = measure()
-    known = {**_read(path), key: choice}
-    try:
-        with new_file(path) as partial:
-            partial.write_text(json.dumps({k: dataclasses.asdict(v) for k, v in known.items()}, indent=1) + "\n")
-    except TomoTutorError as problem:
-        log.warning("%s; how to compute is measured again next time", problem)
-    return choice
-
-
-def _read(path: Path) -> dict[str, Compute]:
-    """Return the choices in a file, without those that are none."""
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    kinds = {name: type(value) for name, value in dataclasses.asdict(Compute()).items()}
-    return {
-        key: Compute(**value)
-        for key, value in (known.items() if isinstance(known, dict) else ())
-        if isinstance(value, dict)
-        and {name: type(part) for name, part in value.items()} == kinds
-        and value["precision"] in ("float32", "bfloat16")
-        and value["threads"] > 0
-    }

@@ -18,6 +18,7 @@ from tomotutor.learn import compute as computing
 from tomotutor.learn.augment import asymmetric, half_turn
 from tomotutor.learn.calibration import at_temperature
 from tomotutor.learn.compute import Compute
+from tomotutor.learn.compute_file import machine_key, remembered
 from tomotutor.learn.models import Net, Output, Pair, build_pair
 from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.results import PoolScores
@@ -76,7 +77,7 @@ def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: 
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
     if recipe.precision == "float32":
         return Compute(device, channels_last=True, threads=threads)
-    key = computing.machine_key(
+    key = machine_key(
         f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads {recipe.precision}"
     )
 
@@ -88,7 +89,7 @@ def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: 
             lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads
         )
 
-    return computing.remembered(memory, key, measure)
+    return remembered(memory, key, measure)
 
 
 def at_this_moment(compute: Compute, pool: Pool, classes: int, recipe: Recipe) -> Compute:
