@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.learn import compute as computing
 from tomotutor.learn.augment import asymmetric, half_turn
@@ -28,20 +28,20 @@ from tomotutor.learn.tasks import TASKS
 from tomotutor.learn.train import predict
 
 
-def new_pair(pool: Pool, classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
-    """Build the recipe's pair for a pool, fresh; with `start`, the folder of a start, its weights but for the last
-    layers.
+def new_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
+    """Build the recipe's pair for items of a shape (C, ...spatial), fresh; with `start`, the folder of a start, its
+    weights but for the last layers.
     """
     pair = build_pair(
-        recipe.teacher,
-        ndim=pool.ndim,
-        channels=pool.shape[0],
-        edge=min(pool.shape[1:]),
+        recipe.network.teacher,
+        ndim=len(shape) - 1,
+        channels=shape[0],
+        edge=min(shape[1:]),
         classes=classes,
-        width=recipe.width or 1.0,
+        width=recipe.network.width or 1.0,
         seed=recipe.seed,
-        stem=recipe.stem,
-        twin=recipe.student == "twin",
+        stem=recipe.network.stem,
+        twin=recipe.network.student == "twin",
     )
     if start is not None:
         load_start(pair, start)
@@ -52,7 +52,7 @@ def load_net(net: Net, path: Path) -> None:
     """Load one network's weights."""
     try:
         net.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, ValueError) as problem:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as problem:
         raise TomoTutorError(
             f"{path}: not the weights of this session's networks ({str(problem).splitlines()[0]})"
         ) from None
@@ -64,41 +64,40 @@ def load_weights(pair: Pair, folder: Path) -> None:
         load_net(net, folder / f"{name}.safetensors")
 
 
-def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
+def load_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, folder: Path) -> Pair:
     """Build the pair of a round and load its weights."""
-    pair = new_pair(pool, classes, recipe)
+    pair = new_pair(shape, classes, recipe)
     load_weights(pair, folder)
     return pair
 
 
-def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: Path) -> Compute:
-    """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
+def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: int, memory: Path | None) -> Compute:
+    """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`, if there
+    is one.
+    """
     device = computing.best_device()
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
-    if recipe.precision == "float32":
+    net = recipe.network
+    if net.precision == "float32":
         return Compute(device, channels_last=True, threads=threads)
-    key = machine_key(
-        f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads {recipe.precision}"
-    )
+    key = machine_key(f"{net.teacher} {net.stem} {net.width:g} {shape} {threads} threads {net.precision}")
 
     def measure() -> Compute:
-        if recipe.precision == "bfloat16":
+        if recipe.network.precision == "bfloat16":
             path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
-            return computing.checked(path, lambda: new_pair(pool, classes, recipe).teacher, pool.shape)
-        return computing.choose(
-            lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads
-        )
+            return computing.checked(path, lambda: new_pair(shape, classes, recipe).teacher, shape)
+        return computing.choose(lambda: new_pair(shape, classes, recipe).teacher, shape, device=device, threads=threads)
 
-    return remembered(memory, key, measure)
+    return remembered(memory, key, measure) if memory else measure()
 
 
-def at_this_moment(compute: Compute, pool: Pool, classes: int, recipe: Recipe) -> Compute:
+def at_this_moment(compute: Compute, shape: tuple[int, ...], classes: int, recipe: Recipe) -> Compute:
     """Return a path with the threads that are fastest while other programs run as they do now; a round asks when it
     starts. float32 that was insisted on keeps its threads: the same seed gives the same numbers.
     """
-    if recipe.precision == "float32":
+    if recipe.network.precision == "float32":
         return compute
-    return computing.measured_threads(compute, new_pair(pool, classes, recipe).teacher, pool.shape)
+    return computing.measured_threads(compute, new_pair(shape, classes, recipe).teacher, shape)
 
 
 def scaled(scores: dict[str, Scores], temperatures: Mapping[str, float]) -> dict[str, Scores]:
@@ -119,16 +118,13 @@ def predict_answer(
         One per network: the log of the mean probabilities over the half turns, and the embedding of the box as it is.
         Items whose tilt range is asymmetric are turned about y alone, which leaves their missing wedge in place.
     """
-    turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
-    lopsided_N = (
-        np.array(asymmetric(pool.tilt_range_N2[rows]), bool) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
-    )
+    turns = "yxz" if recipe.network.tta == "half_turns" and pool.ndim == 3 else ""
+    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows]), bool)
     passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
-    start, done, total = time.perf_counter(), 0, sum(int(turned_N.sum()) for turned_N in passes.values())
+    clock, done = Clock(report, "score", sum(int(turned_N.sum()) for turned_N in passes.values())), 0
 
     def tell(progress: Progress) -> None:
-        now = done + progress.done
-        report(replace(progress, done=now, total=total, eta_s=(time.perf_counter() - start) / now * (total - now)))
+        clock.tell(done + progress.done)
 
     def run(turn: str) -> dict[str, Scores]:
         nonlocal done

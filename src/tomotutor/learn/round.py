@@ -18,7 +18,7 @@ from tomotutor.learn.inference import load_net, load_weights, new_pair, predict_
 from tomotutor.learn.models import Net, Pair
 from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.round_backend import RoundBackend
-from tomotutor.learn.strategies import STRATEGIES, Candidates, Scores, ask_order, check_per_pixel, disagreement_of
+from tomotutor.learn.strategies import STRATEGIES, Candidates, Scores, ask_order, disagreement_of
 from tomotutor.learn.tasks import TASKS
 from tomotutor.learn.train import fit, predict, ran_away
 
@@ -116,7 +116,7 @@ def shrink_and_perturb(pair: Pair, fresh: Pair) -> None:
 def held_out(recipe: Recipe, number: int, labels: np.ndarray) -> np.ndarray:
     """Return which labels a round does not train on: none, or a random tenth where temperatures are to be fitted."""
     out_N = np.zeros(len(labels), bool)
-    if recipe.calibration == "temperature":
+    if recipe.training.calibration == "temperature":
         rng = np.random.default_rng([recipe.seed, number, 2])
         out_N[rng.permutation(len(labels))[: max(1, round(HELD_OUT * len(labels)))]] = True
     return out_N
@@ -149,25 +149,22 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     Raises
     ------
     TomoTutorError
-        Too few labels, too little memory, or a training that ran away: nothing that is not finite is returned.
+        Too few labels, a loss that is not finite, or too little memory.
     """
     task = TASKS[recipe.task]
-    if recipe.task == "segmentation":
-        check_per_pixel(recipe.strategy)
     out_N = held_out(recipe, view.number, view.train_labels)
     train_rows, train_labels = view.train_rows[~out_N], view.train_labels[~out_N]
     task.check_trainable(train_labels)
     seconds = {}
     clock = time.perf_counter()
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
-    pair = new_pair(view.pool, view.classes, recipe, view.start)
-    warm = view.weights is not None and recipe.init == "warm"
-    if view.weights is not None and recipe.init != "scratch":
+    pair = new_pair(view.pool.shape, view.classes, recipe, view.start)
+    warm = view.weights is not None and recipe.training.init == "warm"
+    if view.weights is not None and recipe.training.init != "scratch":
         load_weights(pair, view.weights)
-        if recipe.init == "shrink_perturb":
-            shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed), view.start))
-    strategy = STRATEGIES[recipe.strategy](recipe)
-    tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
+        if recipe.training.init == "shrink_perturb":
+            shrink_and_perturb(pair, new_pair(view.pool.shape, view.classes, recipe.replace(seed=seed), view.start))
+    strategy = STRATEGIES[recipe.query.strategy](recipe)
     fit(
         pair,
         lambda index: view.pool.read(train_rows[index]),
@@ -177,7 +174,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         seed=seed,
         warm=warm,
         strategy=strategy,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[train_rows],
         report=report,
     )
     seconds["train"] = time.perf_counter() - clock
@@ -189,7 +186,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         return predict_answer(pair.parts(), view.pool, rows, recipe, compute, report)
 
     scores = predict(pair.parts(), view.pool.read, scored_rows, compute, task=task, report=report)
-    if recipe.tta != "none" and len(view.other_rows):
+    if recipe.network.tta != "none" and len(view.other_rows):
         at = np.searchsorted(scored_rows, view.other_rows)
         for name, kept in answer(view.other_rows).items():
             scores[name].log_probs_NC[at] = kept.log_probs_NC
@@ -204,7 +201,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     clock = time.perf_counter()
 
     def build(member_seed: int) -> Pair:
-        return new_pair(view.pool, view.classes, recipe.replace(seed=member_seed), view.start)
+        return new_pair(view.pool.shape, view.classes, recipe.replace(seed=member_seed), view.start)
 
     def previous() -> Net | None:
         if view.weights is None:
@@ -260,8 +257,7 @@ def predict_from_scratch(
     """Train a teacher from scratch on a round's labels and return the classes it gives to other items: what a start is
     held against.
     """
-    pair = new_pair(view.pool, view.classes, recipe)
-    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
+    pair = new_pair(view.pool.shape, view.classes, recipe)
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     fit(
         pair,
@@ -271,7 +267,7 @@ def predict_from_scratch(
         compute,
         seed=seed,
         with_student=False,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[view.train_rows],
         report=report,
     )
     return predict_answer({"teacher": pair.teacher}, view.pool, rows, recipe, compute, report)[
