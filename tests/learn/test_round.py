@@ -174,9 +174,9 @@ def test_the_model_in_use_computes_as_its_round_did_whatever_the_settings_are_no
     y = np.load(session.array_file)["y"]
     session.import_labels([(session.pool.ids[r], ["ball", "slab"][y[r]], "") for r in range(20)])
     session.run_round()
-    before = session.score_pool(session.pool)
+    before = session.model.score(session.pool)
     session.set_recipe(session.recipe.replace(precision="bfloat16"))
-    np.testing.assert_array_equal(session.score_pool(session.pool).teacher_probs_NC, before.teacher_probs_NC)
+    np.testing.assert_array_equal(session.model.score(session.pool).teacher_probs_NC, before.teacher_probs_NC)
 
 
 def test_the_answer_over_half_turns_is_the_mean_of_four_answers():
