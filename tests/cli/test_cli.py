@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import starfile
 from gemmi import cif
 
 from helpers import FAST, two_kinds, write_mrc, write_star
-from tomotutor.cli import main
+from tomotutor.cli import main, make_parser
 from tomotutor.cli.bench import BENCH_NAMES
 from tomotutor.session import Session
 from tomotutor.session.sample import create_sample_session
@@ -527,3 +528,25 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     assert main(["add", str(session), "--array", str(folder / "none.npy")]) == 1
     assert "none.npy" in capsys.readouterr().err
     assert len(Session(session, write=False).pool) == 41
+
+
+def test_threads_are_limited_before_torch_comes(tmp_path, monkeypatch, capsys):
+    """OpenMP reads what it may do once, when torch is imported: the limit and that waiting threads sleep come first."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert main(["round", str(tmp_path / "none"), "--threads", "2"]) == 1
+    from tomotutor.learn.compute import available_threads, cores
+
+    assert available_threads() == min(2, cores())
+    with pytest.raises(SystemExit):
+        main(["round", str(tmp_path), "--threads", "0"])
+    assert "0: expected a number above 0" in capsys.readouterr().err
+    code = "import sys, os, tomotutor; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert shown.stdout == "False PASSIVE\n"
+
+
+def test_every_command_that_runs_networks_takes_threads():
+    (commands,) = (a for a in make_parser()._actions if isinstance(a.choices, dict))
+    found = {name for name, sub in commands.choices.items() if "--threads" in sub.format_help()}
+    assert found == {"new", "label", "round", "predict", "export", "apply", "run", "demo", "pretrain", "bench"}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 import tomotutor
 from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.cli import bench, convert, pretrain, run, session, simulate
-from tomotutor.cli.common import tty_line
+from tomotutor.cli.common import clear_line
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,10 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted."""
     args = make_parser().parse_args(argv, argparse.Namespace(words=list(sys.argv[1:] if argv is None else argv)))
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    if getattr(args, "threads", None):
+        os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch, which comes later, and its processes go by it
     try:
         args.function(args)
     except TomoTutorError as problem:
-        tty_line("")
+        clear_line()
         print(f"tomotutor: {problem}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, CancelledError):

@@ -47,8 +47,6 @@ class Session:
         False only looks: no lock is taken, nothing on disk is changed, and the input is opened on first use.
     keep_core : bool
         Leave one CPU core to the screen while training.
-    threads : int
-        CPU threads; 0 takes all cores.
     automatic : bool
         Start a round by itself whenever one is due.
     opened : Opened or None
@@ -76,7 +74,6 @@ class Session:
         *,
         write: bool = True,
         keep_core: bool = False,
-        threads: int = 0,
         automatic: bool = False,
         opened: Opened | None = None,
     ) -> None:
@@ -91,7 +88,7 @@ class Session:
         except BaseException:
             self._core.database.close()
             raise
-        self._training = Training(self._core, threads=threads, keep_core=keep_core)
+        self._training = Training(self._core, keep_core=keep_core)
         self._worker = Worker(
             self._round,
             phase_changed=lambda: self._core.emit(self.status_changed, self.status),

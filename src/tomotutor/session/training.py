@@ -25,27 +25,24 @@ class Training:
     ----------
     core : Core
         The open session.
-    threads : int
-        CPU threads; 0 takes all cores.
     keep_core : bool
         Leave one CPU core to the screen.
     """
 
-    def __init__(self, core: Core, *, threads: int = 0, keep_core: bool = False) -> None:
+    def __init__(self, core: Core, *, keep_core: bool = False) -> None:
         self._core = core
-        self._threads = threads
         self._keep_core = keep_core
 
     def threads(self) -> int:
         """Return the CPU threads to use."""
         from tomotutor.learn.compute import available_threads
 
-        return self._threads or available_threads(keep_one=self._keep_core)
+        return available_threads(keep_one=self._keep_core)
 
     def compute(self) -> Compute:
         """Choose how to compute, once a machine; the first choice of a session also settles the width."""
         from tomotutor.learn import compute as computing
-        from tomotutor.learn.round import compute_for
+        from tomotutor.learn.inference import compute_for
 
         core = self._core
         if not core.recipe.network.width and core.write:
@@ -72,9 +69,11 @@ class Training:
         str
             A sentence where the session leaves its pretrained start, else "".
         """
+        from tomotutor.learn.inference import at_this_moment
         from tomotutor.learn.round import run_round
 
-        core, compute = self._core, self.compute()
+        core = self._core
+        compute = at_this_moment(self.compute(), core.pool.shape, len(core.state.classes.names), core.recipe)
         with core.guard:
             frozen = rounds.freeze(core.state, core.pool, core.folder)
         result = run_round(frozen.view, frozen.recipe, compute, report)
@@ -107,8 +106,8 @@ class Training:
 
     def map_pool(self, report: Report) -> PoolMap:
         """Look at the pool with the networks that the session starts from, and keep the map."""
+        from tomotutor.learn.inference import new_pair
         from tomotutor.learn.pool_map import map_pool
-        from tomotutor.learn.round import new_pair
 
         core, compute = self._core, self.compute()
         core.check_writable()
