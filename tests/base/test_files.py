@@ -36,7 +36,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path):
     target = tmp_path / "f"
     target.write_text("old")
     with (
-        pytest.raises(TomoTutorError, match=r"cannot be written \(No space left on device\); nothing was changed"),
+        pytest.raises(TomoTutorError, match=r"cannot be written \(the disk is full; make room\); nothing was changed"),
         new_file(target) as partial,
     ):
         partial.symlink_to("/dev/full")

@@ -117,7 +117,7 @@ def test_compressed_files_say_what_is_wrong_and_cannot_explode(tmp_path):
     path = write(tmp_path / "a.mrc.gz", VOLUME)
     packed = path.read_bytes()
     path.write_bytes(packed[:-60])
-    refused("cannot be decompressed|not a readable MRC", path)
+    refused("cannot be decompressed|not an MRC file", path)
     plain = gzip.decompress(packed)
     path.write_bytes(gzip.compress(plain + bytes(50_000_000)))  # more than the header says: not even looked at
     np.testing.assert_array_equal(open_volume(path).data, VOLUME)
@@ -198,7 +198,7 @@ def test_hdf5_voxels_in_other_files_are_refused(tmp_path):
 def test_bad_hdf5(tmp_path):
     path = tmp_path / "a.h5"
     path.write_bytes(b"no HDF5" * 100)
-    refused("not a readable HDF5 file", path)
+    refused("not an HDF5 file", path)
     with h5py.File(path, "w") as file:
         file["text"] = np.full((2, 2, 2), b"abc")
     refused("expected real numbers", path)
@@ -213,7 +213,7 @@ def test_bad_hdf5(tmp_path):
     refused("expected up to 2 GiB each", path)
     raw = write(path, np.repeat(VOLUME, 40, 0), compression="gzip", chunks=(200, 6, 7)).read_bytes()
     path.write_bytes(raw[:-3000])
-    refused("not a readable HDF5 file|cannot be read", path)
+    refused("not an HDF5 file|not a volume", path)
     refused("no such file", tmp_path / "gone.h5")
 
 
@@ -359,7 +359,7 @@ def test_bad_zarr(tmp_path):
     (path / "zarr.json").write_text(json.dumps(node))
     chunk = next(p for p in (path / "c").rglob("*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:5])
-    refused("its voxels cannot be read", path)
+    refused("not a volume that can be read", path)
     (tmp_path / "folder").mkdir()
     refused("a folder without Zarr metadata", tmp_path / "folder")
     assert not is_volume(tmp_path / "folder")

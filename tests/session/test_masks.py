@@ -97,7 +97,7 @@ def test_a_disk_that_is_full_leaves_neither_mask_nor_label(session, folder, monk
     current = session.current
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
-        with pytest.raises(TomoTutorError, match="No space left on device"):
+        with pytest.raises(TomoTutorError, match="the disk is full"):
             session.label_mask(current.id, Y[current.row])
     assert session.labels() == {}
     assert not list((folder / "masks").glob("*"))

@@ -15,7 +15,7 @@ import scipy.fft
 from scipy.ndimage import affine_transform
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file
+from tomotutor.base.files import new_file, safe_names
 from tomotutor.data.pool import Pool
 from tomotutor.formats.particles.euler import angles_to_matrix
 from tomotutor.learn.results import Predictions
@@ -132,8 +132,8 @@ def write_averages(
             ", weighted by the missing wedge" if known else "; tilt range unknown, no wedge weights"
         )
     written, before = [], 0
-    for number, name in enumerate(classes):
-        target = folder / f"average_{name.replace(' ', '_')}.mrc"
+    for number, (name, safe) in enumerate(zip(classes, safe_names(classes), strict=True)):
+        target = folder / f"average_{safe}.mrc"
         rows = np.flatnonzero(predictions.class_N == number)
         if not len(rows):
             target.unlink(missing_ok=True)  # one of an earlier export would be untrue now

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_folder
+from tomotutor.base.errors import TomoTutorError, shown
+from tomotutor.base.files import new_folder, safe_names
 from tomotutor.data.pool import Cut, ItemCache, Pool
 from tomotutor.data.sources import Source, open_pool, resolve, with_tilts_of
 from tomotutor.data.sources.copies import absolute, copy_lists, in_folder
@@ -38,6 +38,13 @@ class Part:
 
     prefix: str
     source: Source
+
+    def __post_init__(self) -> None:
+        if self.prefix in (".", "..") or any(c in self.prefix for c in "/\\:\0"):
+            raise TomoTutorError(
+                f"labels.sqlite: an added input is called {shown(self.prefix, 80)!r}; expected the name of a folder in "
+                f"'{FOLDER}'"
+            )
 
     def source_in(self, folder: Path) -> Source:
         """Return the source with the session's own copies of the lists."""
@@ -71,9 +78,7 @@ def new_part(source: Source, first: Source, prefixes: Sequence[str]) -> Part:
     source = absolute(resolve(source))
     alike = ("box", "rescale", "low_pass", "normalise", "mean", "std", "size")
     source = with_tilts_of(first, source.replace(**{name: getattr(first, name) for name in alike}))
-    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in source.file.stem) or "items"
-    number = next(n for n in range(1, len(prefixes) + 2) if (stem if n == 1 else f"{stem}-{n}") not in prefixes)
-    return Part(stem if number == 1 else f"{stem}-{number}", source)
+    return Part(safe_names([*prefixes, source.file.stem])[-1], source)
 
 
 def copy_part(part: Part, folder: Path) -> None:

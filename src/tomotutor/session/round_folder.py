@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file, new_folder
+from tomotutor.formats.arrays import read_npz
 from tomotutor.learn.results import Look, PoolScores
 
 if TYPE_CHECKING:
@@ -59,10 +59,12 @@ def write_round(
 
 def _load(path: Path, *keys: str, mend: str = "run 'tomotutor round' to train anew") -> list[np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return [archive[key] for key in keys]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
-        raise TomoTutorError(f"{path}: damaged ({problem}); the labels are safe: {mend}") from None
+        found = read_npz(path, keys)
+        return [found[key] for key in keys]
+    except KeyError as problem:
+        raise TomoTutorError(f"{path}: damaged (it lacks {problem}); the labels are safe: {mend}") from None
+    except TomoTutorError as problem:
+        raise TomoTutorError(f"{problem}; the labels are safe: {mend}") from None
 
 
 def read_scores(session: Path, number: int) -> RoundScores:

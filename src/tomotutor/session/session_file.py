@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import tomli_w
 
 import tomotutor
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, shown, unreadable
 from tomotutor.base.files import new_file, new_folder
 from tomotutor.data.pool import Pool, find_twins
 from tomotutor.data.sources import Source, open_pool, resolve, with_statistics
@@ -58,10 +57,9 @@ class SessionFile:
             )
         except FileNotFoundError:
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise TomoTutorError(
-                f"{path}: damaged ({problem}); the labels in labels.sqlite are not touched by that"
-            ) from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+            mend = "the labels in labels.sqlite are not touched by that"
+            raise unreadable(path, problem, "the description of a session", mend) from None
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""
@@ -89,13 +87,14 @@ def check_classes(names: Sequence[str], *, junk: bool = True) -> tuple[str, ...]
     Raises
     ------
     TomoTutorError
-        A name is empty, doubled or could not be part of a file name, or there are fewer than two classes.
+        A name is empty, doubled, no single line of text or a formula to a spreadsheet, or there are fewer than two.
     """
     cleaned = [name.strip() for name in names]
     for name in cleaned:
-        if not re.fullmatch(r"[\w.+()-][\w.+() -]*", name) or name.startswith(".") or len(name) > 60:
+        if not 0 < len(name) <= 60 or not name.isprintable() or name[0] in "=@" or "," in name:
             raise TomoTutorError(
-                f"class {name!r} is no usable name; expected up to 60 letters, digits, '_', '-', '+' and '.'"
+                f"class {shown(name, 80)!r} is no usable name; expected up to 60 printable characters without a comma, "
+                "the first not '=' or '@'"
             )
     if len(set(map(str.lower, cleaned))) < len(cleaned):
         raise TomoTutorError(f"classes {', '.join(cleaned)}: a name is there twice; expected each once")

@@ -48,18 +48,22 @@ _LARGEST_ITEM = 512**3  # voxels
 def open_pool(source: Source) -> Pool:
     """Open the input that `source` describes, without reading voxels."""
     pool = (SOURCES | DATASETS)[source.kind](source)
+    if math.prod(pool.shape) > _LARGEST_ITEM:
+        size = "×".join(map(str, pool.shape[:0:-1]))
+        what = (
+            "subtomograms (cut them from tomograms with --particles)"
+            if pool.ndim == 3
+            else "images of a few megapixels"
+        )
+        raise TomoTutorError(
+            f"{source.path}: its items have {size} {'voxels' if pool.ndim == 3 else 'pixels'}; expected {what}"
+        )
     if pool.ndim == 2:
         if source.rescale or source.low_pass or source.tilt_range or source.tilt_dir:
             raise TomoTutorError(
                 f"{source.path}: its items are 2D; rescale, low-pass and tilt range are for 3D items: leave them out"
             )
         return pool
-    if math.prod(pool.shape) > _LARGEST_ITEM:
-        size = "×".join(map(str, pool.shape[:0:-1]))
-        raise TomoTutorError(
-            f"{source.path}: its items have {size} voxels; expected subtomograms (cut them from tomograms with "
-            "--particles)"
-        )
     if source.kind != "particles":
         pool = prepare_items(pool, source)
     return _with_tilt_range(pool, source)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, shown
 from tomotutor.data.pool import Cut, Pool
-from tomotutor.data.sources.base import Source
+from tomotutor.data.sources.base import Source, numbered
+from tomotutor.formats.arrays import names_in_npz, read_npy, read_npz
 
 
 def load_array(path: Path, key: str) -> np.ndarray | None:
@@ -18,15 +18,9 @@ def load_array(path: Path, key: str) -> np.ndarray | None:
     """
     if not path.is_file():
         raise TomoTutorError(f"{path}: no such file")
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False) if key == "x" else None
-        with np.load(path, allow_pickle=False) as archive:
-            return archive.get(key)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
-        raise TomoTutorError(
-            f"{path}: not a NumPy file that can be read ({str(problem).splitlines()[0].rstrip('.')})"
-        ) from None
+    if path.suffix == ".npy":
+        return read_npy(path, mapped=True) if key == "x" else None
+    return read_npz(path, [key]).get(key)
 
 
 def open_array(source: Source) -> Pool:
@@ -38,10 +32,9 @@ def open_array(source: Source) -> Pool:
     """
     found = load_array(source.file, source.key)
     if found is None:
-        with np.load(source.file, allow_pickle=False) as archive:
-            keys = ", ".join(archive.files) or "no arrays"
+        keys = ", ".join(names_in_npz(source.file) if source.file.suffix != ".npy" else ["x"]) or "no arrays"
         raise TomoTutorError(
-            f"{source.path}: no array called {source.key!r}, but {keys}; say which holds the items with --key"
+            f"{source.path}: no array called {source.key!r}, but {shown(keys)}; say which holds the items with --key"
         )
     array = found
     if array.dtype.kind not in "biuf":
@@ -54,8 +47,8 @@ def open_array(source: Source) -> Pool:
             f"{source.path}: x has the shape {array.shape}; expected (N,D,H,W), (N,H,W) or (N,H,W,C)"
             + (f" with --ndim {source.ndim}" if source.ndim else "")
         )
-    if len(array) == 0:
-        raise TomoTutorError(f"{source.path}: x is empty; expected at least one item")
+    if 0 in array.shape:
+        raise TomoTutorError(f"{source.path}: x is empty, its shape is {array.shape}; expected at least one item")
 
     def cut(row: int) -> Cut:
         item = array[row]
@@ -66,7 +59,7 @@ def open_array(source: Source) -> Pool:
     y, names = load_array(source.file, "y"), load_array(source.file, "classes")
     masks = y if source.file.suffix != ".npy" and y is not None and y.shape == (len(array), *spatial) else None
     return Pool(
-        tuple(str(i) for i in range(len(array))),
+        numbered(len(array), source),
         (channels, *spatial),
         cut,
         source.protein or ("bright" if ndim == 3 else "none"),
