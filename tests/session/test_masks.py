@@ -180,7 +180,7 @@ def test_a_damaged_mask_is_said_and_named(session, folder):
     give(session, 2)
     name = next(iter(session.labels().values()))
     (folder / "masks" / name).write_bytes(b"\x89PNG rubbish")
-    with pytest.raises(TomoTutorError, match=f"{name}: not a PNG that can be read"):
+    with pytest.raises(TomoTutorError, match=f"{name}: damaged, or not a PNG that can be read"):
         Session(folder, write=False).mask(next(iter(session.labels())))
 
 

@@ -332,7 +332,7 @@ def test_damaged_files_of_a_session_are_said(session, session_folder):
     scores = session_folder / "rounds" / "0001" / "scores.npz"
     content = scores.read_bytes()
     scores.write_bytes(content[:100])
-    with pytest.raises(TomoTutorError, match=r"scores\.npz: damaged .*the labels are safe"):
+    with pytest.raises(TomoTutorError, match=r"scores\.npz: damaged.*the labels are safe"):
         Session(session_folder)
     scores.write_bytes(content)
     (session_folder / "session.toml").write_text("classes = [")
@@ -363,15 +363,21 @@ def test_a_folder_in_use_is_not_overwritten(session, session_folder, array_file)
         (["a"], False, "found only a; expected two"),
         ([], True, "found only junk; expected two"),
         (["a", "A"], True, "a name is there twice"),
-        (["../a", "b"], True, "no usable name"),
+        (["a\tb", "b"], True, "no usable name"),
         (["a", ""], True, "no usable name"),
-        (["a/b", "c"], True, "no usable name"),
-        ([".hidden", "c"], True, "no usable name"),
+        (["a,b", "c"], True, "no usable name"),
+        (["=1+1", "c"], True, "no usable name"),
+        (["x" * 61, "c"], True, "no usable name"),
     ],
 )
 def test_class_names(names, junk, message):
     with pytest.raises(TomoTutorError, match=message):
         check_classes(names, junk=junk)
+
+
+def test_class_names_as_people_write_them():
+    names = ("F1/Fo", "+ribosome", "-", "α-tubulin (14 pf)", "../../up", "a b", "a_b")
+    assert check_classes(names, junk=False) == names
 
 
 def test_junk_is_last_whatever_the_order():

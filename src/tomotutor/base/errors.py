@@ -64,9 +64,8 @@ def unreadable(path: Path | str, problem: BaseException, what: str, mend: str = 
         return TomoTutorError(f"{path}: {words}")
     if isinstance(problem, MemoryError):
         words = "it takes more memory than there is"
-    return TomoTutorError(
-        f"{path}: not {what} that can be read ({words.replace(str(path), 'it')})" + (f"; {mend}" if mend else "")
-    )
+    told = f"{path}: damaged, or not {what} that can be read ({words.replace(str(path), 'it')})"
+    return TomoTutorError(f"{told}; {mend}" if mend else told)
 
 
 class TrainingDivergedError(TomoTutorError):

@@ -16,8 +16,8 @@ from tomotutor.formats.volumes.voxels import check_size, check_unpacked
 _MEND = "copy it again"
 
 
-def read_npy(path: Path, *, mapped: bool = False) -> np.ndarray:
-    """Read an .npy file, or memory-map it.
+def read_npy(path: Path, *, mapped: bool = False, mend: str = _MEND) -> np.ndarray:
+    """Read an .npy file, or memory-map it; `mend` says what to do where it is damaged.
 
     Raises
     ------
@@ -31,11 +31,11 @@ def read_npy(path: Path, *, mapped: bool = False) -> np.ndarray:
     except TomoTutorError:
         raise
     except Exception as problem:  # a damaged header makes NumPy raise ValueError, TokenError, IndexError and more
-        raise unreadable(path, problem, "a NumPy file", _MEND) from None
+        raise unreadable(path, problem, "a NumPy file", mend) from None
 
 
-def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read arrays of an .npz file; those of `keys` that it does not have are left out.
+def read_npz(path: Path, keys: Sequence[str], mend: str = _MEND) -> dict[str, np.ndarray]:
+    """Read arrays of an .npz file; those of `keys` that it does not have are left out; `mend` as in `read_npy`.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     except TomoTutorError:
         raise
     except Exception as problem:  # besides BadZipFile: zlib.error, NotImplementedError, RuntimeError of a password, …
-        raise unreadable(path, problem, "a NumPy file", _MEND) from None
+        raise unreadable(path, problem, "a NumPy file", mend) from None
     return found
 
 

@@ -169,10 +169,7 @@ def features(
     name = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
     path = folder / f"features-{name}.npy" if folder else None
     if path and path.is_file():
-        try:
-            found = read_npy(path)
-        except TomoTutorError as problem:
-            raise TomoTutorError(f"{problem}; or delete it, and the features are learned anew") from None
+        found = read_npy(path, mend="delete it, and the features are learned anew")
         if found.ndim != 2 or len(found) != items:
             raise TomoTutorError(f"{path}: holds {found.shape}, expected a row for each of {items} items; delete it")
         return found

@@ -58,13 +58,11 @@ def write_round(
 
 
 def _load(path: Path, *keys: str, mend: str = "run 'tomotutor round' to train anew") -> list[np.ndarray]:
-    try:
-        found = read_npz(path, keys)
-        return [found[key] for key in keys]
-    except KeyError as problem:
-        raise TomoTutorError(f"{path}: damaged (it lacks {problem}); the labels are safe: {mend}") from None
-    except TomoTutorError as problem:
-        raise TomoTutorError(f"{problem}; the labels are safe: {mend}") from None
+    mend = f"the labels are safe: {mend}"
+    found = read_npz(path, keys, mend)
+    if lacking := [key for key in keys if key not in found]:
+        raise TomoTutorError(f"{path}: damaged, it lacks {', '.join(lacking)}; {mend}")
+    return [found[key] for key in keys]
 
 
 def read_scores(session: Path, number: int) -> RoundScores:
