@@ -3,11 +3,11 @@ import csv
 import numpy as np
 import pytest
 from gemmi import cif
-from tomotutor.learn.results import Predictions
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.export.lists import export_relion, write_predictions
 from tomotutor.formats.label_csv import read_labels
+from tomotutor.learn.results import Predictions
 
 STAR = """# version 50001
 

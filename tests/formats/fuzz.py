@@ -237,7 +237,7 @@ def mutate(rng: np.random.Generator, raw: bytes) -> bytes:
 
 
 def run(name: str, count: int, folder: Path, skip: int = 0) -> dict[str, object]:
-    """Damage and read; return tried, read and what failed. The mutant being read is kept in the file `now` beside its folder."""
+    """Damage and read; return tried, read and what failed. What is read now is kept in the file `now`."""
     folder.mkdir(parents=True, exist_ok=True)
     found = FORMATS[name](folder, name)
     rng = np.random.default_rng(sorted(FORMATS).index(name))

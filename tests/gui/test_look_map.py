@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from tomotutor.learn.results import Look
 
 from helpers import FAST
 from tomotutor.data.sources import Source
 from tomotutor.gui.plots import LookMap, class_colours
+from tomotutor.learn.results import Look
 from tomotutor.session import look_around
 from tomotutor.session.session_file import create_session
 from tomotutor.session.status import ItemView, Phase
