@@ -5,7 +5,7 @@ Pillow by itself takes what it knows; a PNG that holds PostScript, say, would st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
 @contextmanager
 def open_image(
-    file: Path | BytesIO, what: str = "an image", formats: Sequence[str] = FORMATS, name: str = ""
+    file: Path | BytesIO, what: str = "an image", formats: tuple[str, ...] = FORMATS, name: str = ""
 ) -> Iterator[Image.Image]:
     """Give an open image; what is wrong with it, also while its pixels are read, is our error.
 
@@ -29,7 +29,7 @@ def open_image(
         Where it is.
     what : str
         What it should be, for messages.
-    formats : sequence of str
+    formats : tuple of str
         Pillow's names of the formats it may have.
     name : str
         What it is called in messages; "" its path.

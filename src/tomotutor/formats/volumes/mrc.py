@@ -49,7 +49,7 @@ def open_mrc(path: Path, byte_sign: str = "") -> Volume:
         raise TomoTutorError(f"{path}: no such file")
     try:
         opener = _opener(path)
-        with (opener or Path.open)(path, "rb") as stream:  # type: ignore[operator]
+        with (opener or Path.open)(path, "rb") as stream:
             head = stream.read(_HEADER_BYTES)
         # the extended header stays out: its size is what the file says, and mrcfile would make room for it first
         opened = MrcInterpreter(io.BytesIO(head[:92] + bytes(4) + head[96:]), header_only=True)

@@ -112,14 +112,14 @@ def _store(zarr: Any, folder: Path, root: Path) -> Any:
     """Return a store of the package zarr for the array in `folder` that follows no link out of `root`."""
     if zarr.__version__.startswith("2."):
 
-        class Inside2(zarr.DirectoryStore):  # type: ignore[misc]
+        class Inside2(zarr.DirectoryStore):
             def _fromfile(self, fn: str) -> Any:
                 _check_link(Path(fn), root)
                 return super()._fromfile(fn)
 
         return Inside2(str(folder))
 
-    class Inside(zarr.storage.LocalStore):  # type: ignore[misc]
+    class Inside(zarr.storage.LocalStore):
         def get_sync(self, key: str, **how: Any) -> Any:
             _check_link(folder / key, root)
             return super().get_sync(key, **how)
