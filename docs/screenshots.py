@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from tomotutor.gui.app import make_window
 from tomotutor.gui.start import NewSessionDialog
-from tomotutor.session import look_around
+from tomotutor.session import Session
 from tomotutor.session.sample import CLASSES, create_sample_session, sample_data
 from tomotutor.session.status import Phase
 
@@ -34,7 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "sample-session"
         create_sample_session(folder)
-        look_around(folder)
+        with Session(folder) as session:
+            session.map_pool()
         viewer, dock = make_window(folder)
         window = viewer.window._qt_window
         window.resize(1400, 900)

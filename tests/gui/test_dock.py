@@ -95,10 +95,10 @@ def test_the_dialog_can_be_shown(dock, qtbot):
     assert dialog.tomograms.enabled is False
     dialog.kind.value = next(iter(KINDS))
     assert dialog.tomograms.enabled
-    assert dialog.answer["source"].tomogram_dir == ""
+    assert dialog.answer["source"].where.tomogram_dir == ""
     dialog.path.value, dialog.tomogram_dir.value, dialog.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
     source = dialog.answer["source"]
-    assert (source.kind, source.path, source.tomogram_dir, source.coordinate_pixel_size) == (
+    assert (source.kind, source.path, source.where.tomogram_dir, source.reading.coordinate_pixel_size) == (
         "particles",
         "/a/list.tbl",
         "/a/tomograms",
@@ -166,8 +166,8 @@ def test_a_new_session_looks_around(dock, qtbot, monkeypatch, array_file, weight
     assert "looking at every item …" in said
     assert said.index("reading every item once …") < said.index("looking at every item …")
     assert told.count((60, 60)) == 2  # all of them read, and all of them looked at
-    assert dock.page.session.recipe.start == "pretrained"
-    assert dock.page.session.look is not None
+    assert dock.page.session.recipe.network.start == "pretrained"
+    assert dock.page.session.pool_map is not None
     assert dock.page.message.text() == ""
 
 
@@ -178,7 +178,7 @@ def test_a_session_opens_though_the_look_failed(dock, qtbot, monkeypatch, array_
     monkeypatch.setattr(start_module, "look_around", fail)
     make_from(dock, qtbot, monkeypatch, array_file, weights, tmp_path / "s")
     assert dock.page.message.text() == "no memory for that"
-    assert dock.page.session.look is None
+    assert dock.page.session.pool_map is None
 
 
 def test_a_wrong_start_is_said_and_nothing_is_made(dock, qtbot, monkeypatch, array_file, tmp_path):
@@ -223,4 +223,4 @@ def test_real_size_items(dock, sample_session, press, name):
     assert dock.open(sample_session)
     press(Qt.Key.Key_3)
     assert list(dock.page.session.labels().values()) == ["chaperonin"]
-    assert FAST["steps"] == str(dock.page.session.recipe.steps)
+    assert FAST["steps"] == str(dock.page.session.recipe.training.steps)

@@ -8,9 +8,9 @@ from qtpy.QtTest import QTest
 from helpers import FAST
 from tomotutor.data.sources import Source
 from tomotutor.gui.plots import LookMap, class_colours
-from tomotutor.learn.results import Look
-from tomotutor.session import look_around
-from tomotutor.session.session_file import create_session
+from tomotutor.learn.results import PoolMap
+from tomotutor.session import Session
+from tomotutor.session.create import create_session
 from tomotutor.session.status import ItemView, Phase
 
 Key = Qt.Key
@@ -18,7 +18,7 @@ Key = Qt.Key
 
 def place(page, row):
     """Where an item is on the map, in data."""
-    look = page.session.look
+    look = page.session.pool_map
     return tuple(look.xy_N2[np.searchsorted(look.rows, row)].tolist())
 
 
@@ -42,7 +42,7 @@ def test_the_map_stands_where_the_curve_comes_and_makes_way_for_it(looked_page, 
             press((Key.Key_1, Key.Key_2)[y[page.session.current.row]])
     qtbot.waitUntil(lambda: page.curve.isVisible())
     assert not page.map.isVisible()
-    assert page.session.look is not None
+    assert page.session.pool_map is not None
     page.session.show(queries(page)[0].id)
     qtbot.waitUntil(lambda: "nats" in page.opinion.text)
     captions = dict(zip([item.is_audit for item in page.gallery.items], page.gallery.captions, strict=True))
@@ -93,7 +93,7 @@ def test_a_label_is_painted_and_what_was_there_is_not_drawn_anew(looked_page, pr
 
 
 def test_a_click_on_the_map_shows_the_nearest_item(looked_page, qtbot):
-    page, look = looked_page, looked_page.session.look
+    page, look = looked_page, looked_page.session.pool_map
     held = page.session.current.row
     apart = [row for row in look.rows.tolist() if row != held and not page.session.view(row).is_audit]
     at = np.array([[p.x(), p.y()] for p in (pixel(page.map, look, row) for row in look.rows.tolist())])
@@ -112,7 +112,7 @@ def test_a_click_on_the_map_shows_the_nearest_item(looked_page, qtbot):
 
 
 def test_gallery_and_opinion_tell_groups(looked_page):
-    page, look = looked_page, looked_page.session.look
+    page, look = looked_page, looked_page.session.pool_map
     page.session.show(queries(page)[0].id)
     expected = ["audit" if item.is_audit else f"group {look.group(item.row) + 1}" for item in page.gallery.items]
     assert page.gallery.captions == expected
@@ -153,14 +153,15 @@ def test_a_look_that_comes_late_is_shown(dock, tmp_path, array_file, weights, qt
     assert page.curve.isVisible()
     assert not page.map.isVisible()
     assert page.opinion.text == "no model yet: it comes after the first training"
-    page.session.look_around()
+    page.session.map_pool()
     qtbot.waitUntil(page.map.isVisible)
     assert "typical" in page.gallery.toolTip()
 
 
 def test_from_scratch_nothing_changes(dock, tmp_path, array_file, qtbot):
     create_session(tmp_path / "s", Source("array", str(array_file)), ["ball", "slab"], settings=FAST, start="scratch")
-    look_around(tmp_path / "s")
+    with Session(tmp_path / "s") as session:
+        session.map_pool()
     assert dock.open(tmp_path / "s")
     page = dock.page
     qtbot.waitUntil(page.isVisible)
@@ -182,7 +183,7 @@ def test_a_notice_outlives_the_end_of_the_round(looked_page, qtbot):
 
 
 def test_items_that_were_not_looked_at(qtbot):
-    look = Look(
+    look = PoolMap(
         np.array([2, 5, 9]), np.array([[0, 0], [1, 0], [0, 1]], np.float32), np.array([0, 1, 0]), np.array([2, 5, 9])
     )
     canvas = LookMap(["a", "b"])

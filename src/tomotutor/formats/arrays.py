@@ -6,28 +6,38 @@ import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError, unreadable
+from tomotutor.formats.file_array import FileArray
 from tomotutor.formats.volumes.voxels import check_size, check_unpacked
 
 _MEND = "copy it again"
 
 
-def read_npy(path: Path, *, mapped: bool = False, mend: str = _MEND) -> np.ndarray:
-    """Read an .npy file, or memory-map it; `mend` says what to do where it is damaged.
+def read_npy(path: Path, mend: str = _MEND) -> np.ndarray:
+    """Read an .npy file; `mend` says what to do where it is damaged.
 
     Raises
     ------
     TomoTutorError
         It is missing, damaged, cut short, or holds Python objects.
     """
+    return _load(path, mend, None)
+
+
+def open_npy(path: Path) -> FileArray:
+    """Open an .npy file, whose numbers are read where they are asked for; errors as in `read_npy`."""
+    return FileArray.of(path, _load(path, _MEND, "r"))
+
+
+def _load(path: Path, mend: str, mmap_mode: Literal["r"] | None) -> Any:
     try:
         with path.open("rb") as handle:
             _check_header(handle, path, path.stat().st_size)
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except TomoTutorError:
         raise
     except Exception as problem:  # a damaged header makes NumPy raise ValueError, TokenError, IndexError and more

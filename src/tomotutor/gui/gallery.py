@@ -12,8 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
 from tomotutor.gui.orthoslices import to_image
-from tomotutor.learn.results import Look
-from tomotutor.session.status import ItemView
+from tomotutor.session.status import ItemView, PoolMap
 
 _KEPT = 500  # pictures in memory
 _BY_GROUP = "typical members of groups that look alike come first; click to see one now"
@@ -37,7 +36,7 @@ class Gallery(QWidget):
         self._picture = picture
         self._images: OrderedDict[int, QImage] = OrderedDict()
         self._items: list[ItemView] = []
-        self._look: Look | None = None
+        self._look: PoolMap | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(_BY_DISAGREEMENT)
 
@@ -63,7 +62,7 @@ class Gallery(QWidget):
             return "" if group is None else f"group {group + 1}"
         return "" if item.disagreement is None else f"{item.disagreement:.2f}"
 
-    def set_items(self, items: Sequence[ItemView], look: Look | None = None) -> None:
+    def set_items(self, items: Sequence[ItemView], look: PoolMap | None = None) -> None:
         """Show items, in this order, with their groups of a look at the pool or else their disagreement."""
         self._items, self._look = list(items), look
         self.setToolTip(_BY_DISAGREEMENT if look is None else _BY_GROUP)

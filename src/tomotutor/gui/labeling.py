@@ -35,10 +35,9 @@ from tomotutor.gui.opinion import Opinion
 from tomotutor.gui.orthoslices import OrthoSlices
 from tomotutor.gui.painting import MaskPainter
 from tomotutor.gui.plots import CurveCanvas, LookMap
-from tomotutor.learn.results import Look
 from tomotutor.session import Session
-from tomotutor.session.session_file import JUNK
-from tomotutor.session.status import CurvePoint, ItemView, Phase, Status
+from tomotutor.session.classes import JUNK
+from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +294,7 @@ class LabelingPage(QWidget):
         self.painter.keep_draft()  # Undo shows it again
         self.say("")
         try:
-            self.session.label_mask(item.id, mask_YX)
+            self.session.label(item.id, mask_YX)
         except TomoTutorError as problem:
             self.say(str(problem))
 
@@ -379,9 +378,9 @@ class LabelingPage(QWidget):
             self.map.set_look(look, self.session.labels(), item)
 
     @property
-    def _look(self) -> Look | None:
+    def _look(self) -> PoolMap | None:
         """What pretrained networks saw of the pool; the first round takes its place."""
-        return None if self.session.rounds else self.session.look
+        return None if self.session.rounds else self.session.pool_map
 
     def _read(self, row: int) -> np.ndarray:
         """Return an item as it is to be looked at."""
@@ -434,7 +433,7 @@ class LabelingPage(QWidget):
         for name, button in self.class_buttons.items():
             button.setText(f"{keys.get(name, ' ')}   {name}   ({status.counts[name]})")
         unsure = f", {status.unsure} unsure" if status.unsure else ""
-        width = {1.0: "full width", 0.5: "half width", 0.25: "quarter width"}.get(self.session.recipe.width, "")
+        width = {1.0: "full width", 0.5: "half width", 0.25: "quarter width"}.get(self.session.recipe.network.width, "")
         accuracy = f"accuracy {status.audit.describe()}" if status.round else "no model yet"
         if self.painter and status.round:
             accuracy = f"trained on {self.session.curve[-1].labels} masks"

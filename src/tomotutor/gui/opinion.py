@@ -9,8 +9,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
-from tomotutor.learn.results import Look
-from tomotutor.session.status import ItemView
+from tomotutor.session.status import ItemView, PoolMap
 
 TEACHER, STUDENT = QColor(86, 156, 214), QColor(220, 150, 70)
 _ROW, _MOST = 16, 12
@@ -25,14 +24,14 @@ class Opinion(QWidget):
         self._classes = list(classes)
         self._item: ItemView | None = None
         self._has_model = False
-        self._look: Look | None = None
+        self._look: PoolMap | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     @override
     def sizeHint(self) -> QSize:
         return QSize(300, _ROW * (min(len(self._classes), _MOST) + 1) + 4)
 
-    def set_item(self, item: ItemView | None, *, has_model: bool, look: Look | None = None) -> None:
+    def set_item(self, item: ItemView | None, *, has_model: bool, look: PoolMap | None = None) -> None:
         """Show the opinion about an item; where there is no model yet, its group of a look at the pool."""
         self._item, self._has_model, self._look = item, has_model, look
         self.update()

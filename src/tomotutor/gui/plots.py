@@ -15,9 +15,8 @@ from matplotlib.lines import Line2D
 from qtpy.QtCore import Signal
 
 from tomotutor.export.figures import draw_learning_curve
-from tomotutor.learn.results import Look
-from tomotutor.session.session_file import JUNK
-from tomotutor.session.status import CurvePoint, ItemView
+from tomotutor.session.classes import JUNK
+from tomotutor.session.status import CurvePoint, ItemView, PoolMap
 
 _TEXT, _GROUND = "#c8c8c8", "#262930"
 _MOST_NAMES = 20  # in the legend of the map
@@ -58,13 +57,13 @@ class LookMap(FigureCanvasQTAgg):
         super().__init__(Figure(figsize=(4, 2.2), dpi=80, facecolor=_GROUND))
         self.setMinimumHeight(190)
         self._colours = class_colours(classes)
-        self._look: Look | None = None
+        self._look: PoolMap | None = None
         # groups and legend as painted; labels and ring go over them, so that thousands of points need not be drawn anew
         self._ground: Any = None
         self.mpl_connect("button_press_event", self._pressed)
         self.mpl_connect("draw_event", lambda _: self._drawn())
 
-    def set_look(self, look: Look, labels: Mapping[int, str], item: ItemView | None) -> None:
+    def set_look(self, look: PoolMap, labels: Mapping[int, str], item: ItemView | None) -> None:
         """Show a look at the pool, the labels given so far (by pool row), and the current item."""
         if look is not self._look:
             self._look = look
@@ -95,7 +94,7 @@ class LookMap(FigureCanvasQTAgg):
         """Class names in the legend."""
         return list(self._legend)
 
-    def _draw_groups(self, look: Look) -> None:
+    def _draw_groups(self, look: PoolMap) -> None:
         self.figure.clear()
         self._ground = None
         self._axes = axes = self.figure.add_axes((0.01, 0.02, 0.74, 0.86))

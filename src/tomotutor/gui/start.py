@@ -23,11 +23,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from tomotutor.data.sources import Source
+from tomotutor.base.progress import Report
+from tomotutor.data.source import OPTIONS, Source, offered
 from tomotutor.gui.bridge import Task
-from tomotutor.session import look_around
+from tomotutor.session import Session
+from tomotutor.session.create import PRESETS, Created, create_session
 from tomotutor.session.sample import create_sample_session
-from tomotutor.session.session_file import PRESETS, Created, create_session
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _HINT = (
     "Pretrained networks know complexes at 6–16 Å a voxel; start from scratch where your items are something else: "
     "2D images, other sizes of voxel, no single particles."
 )
+_BOX = OPTIONS["box"]
 _FOLDERS = ("mrc_dir", "images")
 
 
@@ -61,9 +63,9 @@ class NewSessionDialog(QDialog):
         self.pixel_size = FloatSpinBox(
             label="coordinate pixel, Å (0: from the list)", value=0, min=0, max=1000, step=0.1
         )
-        self.box = SpinBox(label="box, voxels", value=32, min=8, max=256)
+        self.box = SpinBox(label="box, voxels", value=_BOX.default, min=_BOX.bounds[0], max=_BOX.bounds[1])
         self.voxel_size = FloatSpinBox(label="voxel size, Å (0: from the file)", value=0, min=0, max=1000, step=0.1)
-        self.protein = ComboBox(label="protein is", choices=["as usual for this input", "dark", "bright"])
+        self.protein = ComboBox(label="protein is", choices=["as usual for this input", *offered("protein")])
         self.task = ComboBox(label="asked for", choices=list(TASKS))
         self.classes = LineEdit(label="classes, with commas", value="ribosome, proteasome")
         self.junk = CheckBox(label="add a class junk", value=True)
@@ -120,7 +122,7 @@ class NewSessionDialog(QDialog):
         kind = KINDS[self.kind.value]
         path, tomogram_set = Path(str(self.path.value)), Path(str(self.tomograms.value or ""))
         tomograms = str(tomogram_set) if kind == "particles" and tomogram_set.is_file() else ""
-        protein = self.protein.value if self.protein.value in ("dark", "bright") else ""
+        protein = self.protein.value if self.protein.value in offered("protein") else ""
         start = STARTS[self.start.value]
         folder = str(self.tomogram_dir.value or "") if kind == "particles" else ""
         source = Source(
@@ -129,9 +131,9 @@ class NewSessionDialog(QDialog):
             tomograms,
             str(path.parent),
             folder if folder not in ("", ".") else "",
-            self.box.value,
-            self.voxel_size.value,
-            protein,
+            box=self.box.value,
+            voxel_size=self.voxel_size.value,
+            protein=protein,
             coordinate_pixel_size=self.pixel_size.value,
         )
         return {
@@ -202,7 +204,7 @@ class StartPage(QWidget):
         folder = Path(tempfile.mkdtemp(prefix="tomotutor-")) / "sample-session"
         self.make(folder, lambda report: create_sample_session(folder, report))
 
-    def make(self, folder: Path, function: Callable[[Callable[[int, int], None]], Created]) -> None:
+    def make(self, folder: Path, function: Callable[[Report], Created]) -> None:
         """Run `function`, which makes the session `folder`, in a thread; look around in it, then open it."""
         self._task = Task(self, lambda report: _make(folder, function, report))
         self._task.progressed.connect(self._progressed)
@@ -239,17 +241,18 @@ class StartPage(QWidget):
 
 
 def _make(
-    folder: Path, function: Callable[[Callable[[int, int], None]], Created], report: Callable[[str, int, int], None]
+    folder: Path, function: Callable[[Report], Created], report: Callable[[str, int, int], None]
 ) -> tuple[Created, str]:
     """Make a session and look around in it; return what was made, and what went wrong with the look, which it can do
     without.
     """
     report("reading every item once …", 0, 0)
-    made = function(lambda done, total: report("reading every item once …", done, total))
+    made = function(lambda progress: report("reading every item once …", progress.done, progress.total))
     looking = "looking at every item …"
     report(looking, 0, 0)
     try:
-        look_around(folder, lambda progress: report(looking, progress.done, progress.total))
+        with Session(folder, opened=made.opened) as session:
+            session.map_pool(lambda progress: report(looking, progress.done, progress.total))
     except Exception as problem:
         log.exception("no look around in %s", folder)
         return made, str(problem) or type(problem).__name__

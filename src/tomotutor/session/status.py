@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from tomotutor.learn.results import PoolMap as PoolMap  # for the screen, which knows nothing of learn
 from tomotutor.session.audit import AuditFigure
 
 

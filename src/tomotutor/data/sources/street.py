@@ -70,7 +70,11 @@ def _mask_reader(files: Sequence[Path], source: Source, table: np.ndarray) -> Ca
         with open_image(files[row], "a mask") as opened:
             if opened.mode not in ("L", "P"):
                 raise ValueError(f"found {opened.mode} pixels, expected one byte each")
-            return table[np.asarray(resized(opened, source.size, nearest=True) if source.size else opened)]
+            return table[
+                np.asarray(
+                    resized(opened, source.preparation.size, nearest=True) if source.preparation.size else opened
+                )
+            ]
 
     return read
 
@@ -131,19 +135,19 @@ def _open_packed(source: Source, split: str) -> Pool:
 
     def load(row: int) -> np.ndarray:
         data = blob[offsets[row] : offsets[row + 1]].tobytes()
-        return load_image(io.BytesIO(data), source.size, mode="RGB", name=f"{source.path}, image {row}")
+        return load_image(io.BytesIO(data), source.preparation.size, mode="RGB", name=f"{source.path}, image {row}")
 
     def truth(row: int) -> np.ndarray:
         mask = Image.fromarray(table[y[row]], "L")
-        return np.asarray(resized(mask, source.size, nearest=True) if source.size else mask)
+        return np.asarray(resized(mask, source.preparation.size, nearest=True) if source.preparation.size else mask)
 
     return Pool(
         tuple(names.tolist()),
         load(0).shape,
         lambda row: Cut(load(row)),
         "none",
-        source.mean,
-        source.std,
+        source.preparation.mean,
+        source.preparation.std,
         class_names=_CAMVID,
         truth_mask=truth,
     )

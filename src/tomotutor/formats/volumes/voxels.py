@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError, unreadable
+from tomotutor.formats.file_array import FileArray, Index
 
-Index = int | slice | tuple[int | slice, ...]
 MAX_UNPACKED_BYTES = 2**28  # of a file that is compressed to less than a hundredth
 MAX_READ_BYTES = 2**35  # what is read at once; larger volumes are read in parts
 MAX_CHUNK_BYTES = 2**31  # a chunk is decompressed as a whole, whatever small part of it is asked for
@@ -71,7 +71,7 @@ class LazyArray:
         return np.asarray(self[:], dtype)
 
 
-Voxels = np.ndarray | LazyArray
+Voxels = np.ndarray | LazyArray | FileArray
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Volume:
 
     Attributes
     ----------
-    data : ndarray or LazyArray
+    data : ndarray, LazyArray or FileArray
         Voxels, [z, y, x] or [item, z, y, x], in the file's own type, read where they are asked for.
     voxel_size_angst : float
         From the header; 0 where the header has none.
