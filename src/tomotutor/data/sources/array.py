@@ -13,15 +13,11 @@ from tomotutor.formats.arrays import names_in_npz, open_npy, read_npz
 from tomotutor.formats.file_array import FileArray
 
 
-def load_array(path: Path, key: str) -> np.ndarray | FileArray | None:
-    """Return the array `key` of an .npz file, or None where there is none; of an .npy file the array itself for key
-    "x", read where it is asked for.
-    """
+def load_array(path: Path, key: str) -> np.ndarray | None:
+    """Return the array `key` of an .npz file; None where there is none, and of an .npy file."""
     if not path.is_file():
         raise TomoTutorError(f"{path}: no such file")
-    if path.suffix == ".npy":
-        return open_npy(path) if key == "x" else None
-    return read_npz(path, [key]).get(key)
+    return None if path.suffix == ".npy" else read_npz(path, [key]).get(key)
 
 
 def open_array(source: Source) -> Pool:
@@ -31,9 +27,14 @@ def open_array(source: Source) -> Pool:
     (names) and `y` (a class number or name for each item, or a mask for each image, 255 for void): they serve as an
     oracle.
     """
-    found = load_array(source.file, source.where.key)
+    is_npy = source.file.suffix == ".npy"
+    found: np.ndarray | FileArray | None
+    if is_npy and source.where.key == "x":
+        found = open_npy(source.file)
+    else:
+        found = load_array(source.file, source.where.key)
     if found is None:
-        keys = ", ".join(names_in_npz(source.file) if source.file.suffix != ".npy" else ["x"]) or "no arrays"
+        keys = ", ".join(["x"] if is_npy else names_in_npz(source.file)) or "no arrays"
         raise TomoTutorError(
             f"{source.path}: no array called {source.where.key!r}, but {shown(keys)}; say which holds the items with "
             "--key"
@@ -61,7 +62,7 @@ def open_array(source: Source) -> Pool:
     spatial = array.shape[1 : 1 + ndim]
     channels = array.shape[-1] if has_channels else 1
     y, names = load_array(source.file, "y"), load_array(source.file, "classes")
-    masks = y if source.file.suffix != ".npy" and y is not None and y.shape == (len(array), *spatial) else None
+    masks = y if y is not None and y.shape == (len(array), *spatial) else None
     return Pool(
         numbered(len(array), source),
         (channels, *spatial),
