@@ -109,7 +109,7 @@ class FileArray:
         return found
 
     def _fill(self, piece: np.ndarray, start: int) -> None:
-        left = memoryview(piece.reshape(-1).view(np.uint8))
+        left = piece.reshape(-1).view(np.uint8).data
         try:
             while left:
                 read = self._read_into(left, start)

@@ -67,7 +67,7 @@ def array_labels(path: Path, ids: Sequence[str], classes: Sequence[str] = ()) ->
     if names is None:
         names = np.array(classes)
     labels = []
-    for item_id, value in zip(ids, y_N.tolist(), strict=True):
+    for item_id, value in zip(ids, np.asarray(y_N).tolist(), strict=True):
         if not isinstance(value, str) and not 0 <= int(value) < len(names):
             raise TomoTutorError(f"{path}: y of item {item_id} is {value}; expected 0 to {len(names) - 1}")
         labels.append(LabelRow(item_id, value if isinstance(value, str) else str(names[int(value)])))

@@ -83,11 +83,7 @@ class Fingerprint:
             raise TomoTutorError(
                 f"{copied.path}: its voxels have {sizes[0]:g} Å, those of this session {sizes[1]:g} Å; {mend}"
             )
-        if _digest(copied) != self.particle_list:
-            raise TomoTutorError(
-                f"{copied.path}: this is the session's own copy of its particle list, and it was changed, so labels "
-                "might move to other particles; copy the original list there, or make a new session"
-            )
+        self.check_list(copied)
         rows = np.array(self.rows)
         apart_R = np.abs(_project(pool, rows) - np.array(self.projection_RD)).max(1)
         other = rows[apart_R > _SAME].tolist()
@@ -96,6 +92,14 @@ class Fingerprint:
             raise TomoTutorError(
                 f"{copied.path}: {len(other)} of {len(rows)} items that were looked at have other voxels than when "
                 f"this session was made ({named}); {mend}"
+            )
+
+    def check_list(self, copied: Source) -> None:
+        """Refuse a session's own copy of a particle list that was changed."""
+        if _digest(copied) != self.particle_list:
+            raise TomoTutorError(
+                f"{copied.path}: this is the session's own copy of its particle list, and it was changed, so labels "
+                "might move to other particles; copy the original list there, or make a new session"
             )
 
 

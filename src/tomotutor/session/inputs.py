@@ -125,6 +125,13 @@ def to_json(inputs: Sequence[Input]) -> str:
     )
 
 
+def check_lists(inputs: Sequence[Input], folder: Path) -> None:
+    """Refuse a session whose own copy of a particle list was changed; nothing else of its inputs is read."""
+    for one in inputs:
+        if one.fingerprint:
+            one.fingerprint.check_list(one.source_in(folder))
+
+
 def recognised(
     inputs: Sequence[Input], opened: Sequence[Opened], folder: Path, database: Database | None
 ) -> list[Input]:

@@ -93,6 +93,7 @@ class Session:
         self._database = Database(self.folder, write=write)
         try:
             self._inputs = inputs.read_inputs(self._database, self._file.source)
+            inputs.check_lists(self._inputs, self.folder)
             if write:
                 self._file = gather_inputs(self.folder, self._file, self._database)
             if opened:

@@ -71,6 +71,6 @@ def open_array(source: Source) -> Pool:
         source.preparation.mean,
         source.preparation.std,
         voxel_size_angst=source.reading.voxel_size,
-        class_names=() if names is None or names.dtype.kind != "U" else tuple(names.tolist()),
+        class_names=() if names is None or names.dtype.kind != "U" else tuple(np.asarray(names).tolist()),
         truth_mask=None if masks is None else lambda row: masks[row],
     )

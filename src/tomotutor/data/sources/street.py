@@ -142,7 +142,7 @@ def _open_packed(source: Source, split: str) -> Pool:
         return np.asarray(resized(mask, source.preparation.size, nearest=True) if source.preparation.size else mask)
 
     return Pool(
-        tuple(names.tolist()),
+        tuple(np.asarray(names).tolist()),
         load(0).shape,
         lambda row: Cut(load(row)),
         "none",
