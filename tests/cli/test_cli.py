@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -550,3 +551,34 @@ def test_every_command_that_runs_networks_takes_threads():
     (commands,) = (a for a in make_parser()._actions if isinstance(a.choices, dict))
     found = {name for name, sub in commands.choices.items() if "--threads" in sub.format_help()}
     assert found == {"new", "label", "round", "predict", "export", "apply", "run", "demo", "pretrain", "bench"}
+
+
+def python(*words, **how):
+    return subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True, timeout=120, **how)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_sentence(session_folder):
+    with Path("/dev/full").open("w") as full:
+        ran = python("-m", "tomotutor", "status", str(session_folder), stdout=full)
+    assert (ran.returncode, ran.stderr) == (1, "tomotutor: standard output: the disk is full; make room\n")
+
+
+def test_an_interrupt_during_start_up_is_one_sentence():
+    ran = python(
+        "-c",
+        "import builtins, sys\n"
+        "from tomotutor.cli import main\n"
+        "assert 'numpy' not in sys.modules\n"
+        "real = builtins.__import__\n"
+        "def interrupted(name, *more, **how):\n"
+        "    if name == 'tomotutor.cli':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return real(name, *more, **how)\n"
+        "builtins.__import__ = interrupted\n"
+        "sys.exit(main(['status', 'x']))\n",
+    )
+    assert (ran.returncode, ran.stderr) == (
+        130,
+        "tomotutor: interrupted; all labels and finished rounds are saved\n",
+    )

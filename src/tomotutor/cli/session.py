@@ -140,13 +140,17 @@ def _queue(args: argparse.Namespace) -> None:
         import csv
 
         from tomotutor.base.files import new_file
+        from tomotutor.formats.label_csv import guarded
 
         with new_file(Path(args.csv)) as path, path.open("w", newline="") as handle:
             writer = csv.DictWriter(
                 handle, ["position", "item", "disagreement", "predicted", "audit"], lineterminator="\n"
             )
             writer.writeheader()
-            writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+            names = ("item", "predicted")
+            writer.writerows(
+                {k: "" if v is None else guarded(v) if k in names else v for k, v in row.items()} for row in rows
+            )
     elif args.json:
         print_json(rows)
     else:
