@@ -39,8 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         tty_line("")
         print(f"tomotutor: {problem}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, CancelledError):
-        print("tomotutor: interrupted; all labels and finished rounds are saved", file=sys.stderr)
+    except (KeyboardInterrupt, CancelledError) as problem:
+        tty_line("")
+        kept = str(problem) or "all labels and finished rounds are saved"
+        print(f"tomotutor: interrupted; {kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
