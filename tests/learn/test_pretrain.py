@@ -25,7 +25,7 @@ from tomotutor.learn.models import build_pair
 from tomotutor.learn.pretrain import PretrainSettings, pretrain
 from tomotutor.learn.start import find_start, load_start
 from tomotutor.simulate import Structure
-from tomotutor.simulate.varied import Variation
+from tomotutor.simulate.variation import Variation
 
 SMALL = Variation(box=16, voxel_size_angst=(11.0, 15.0), neighbours=2, pick_error_voxel=1.0)
 QUICK = PretrainSettings(steps=3, batch_size=32, width=0.25, learning_rate=0.02, workers=0)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tomotutor.learn.compute import Compute
     from tomotutor.learn.pretrain import PretrainSettings
     from tomotutor.simulate import Structure
-    from tomotutor.simulate.varied import Variation
+    from tomotutor.simulate.variation import Variation
 
 LOG_EVERY_S = 30.0
 
@@ -155,7 +155,7 @@ def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Va
 
 def _pretrain(args: argparse.Namespace) -> None:
     from tomotutor.learn.pretrain import TEST_ITEMS, PretrainSettings, check_folder, checkpoint_path, pretrain
-    from tomotutor.simulate.varied import Variation
+    from tomotutor.simulate.variation import Variation
 
     out = Path(args.out)
     settings = PretrainSettings(

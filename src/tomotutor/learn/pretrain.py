@@ -34,7 +34,8 @@ from tomotutor.learn.start import write_start
 from tomotutor.learn.strategies import Strategy
 from tomotutor.learn.train import learn, predict
 from tomotutor.simulate.densities import Structure
-from tomotutor.simulate.varied import Library, Variation, make_library, make_varied
+from tomotutor.simulate.variation import Variation
+from tomotutor.simulate.varied import Library, make_library, make_varied
 
 TEST_ITEMS = 1024
 BATCH = 32  # items simulated at a time
@@ -103,7 +104,7 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
         items_N = np.arange(BATCH) + self._numbers[index] * BATCH
         x_NDHW, class_N = make_varied(self._library, items_N, self._seed, self._variation)
         torch.set_num_threads(threads)
-        return torch.from_numpy(x_NDHW[:, None]), torch.from_numpy(class_N)
+        return x_NDHW[:, None].clone(), class_N
 
 
 def _feed(loader: DataLoader[tuple[Tensor, Tensor]], batches_each: int) -> Iterator[tuple[Tensor, Tensor]]:
