@@ -9,7 +9,6 @@ import datetime
 import math
 import signal
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
