@@ -9,9 +9,10 @@ from scipy.spatial.transform import Rotation
 from helpers import write_mrc, write_star
 from tomotutor.data.pool import Cut, Pool
 from tomotutor.data.sources import Source, open_pool
-from tomotutor.export.averages import average, measured, write_averages
+from tomotutor.export.averages import average, write_averages
 from tomotutor.formats.particles.euler import angles_to_matrix
 from tomotutor.learn.results import Predictions
+from tomotutor.simulate.optics import wedge
 
 BOX = 24
 # blobs of an asymmetric, handed particle: (x, y, z) from its centre, voxels, and their weights
@@ -153,7 +154,7 @@ def test_wedge_weights_put_back_what_a_wedge_takes_away():
 
 def test_measured_frequencies_of_a_turned_particle():
     matrix = relion_matrix(40, 70, -20)
-    got = measured((9, 10, 11), (-50.0, 62.0), matrix)
+    got = wedge((9, 10, 11), (-50.0, 62.0), matrix_33=matrix).numpy()
     for z, y, x in np.ndindex(got.shape):
         k = matrix @ [x / 11, (y - 10 * (y > 4)) / 10, (z - 9 * (z > 4)) / 9]
         if y == 5:
@@ -162,7 +163,7 @@ def test_measured_frequencies_of_a_turned_particle():
         angle -= 180 * round(angle / 180)
         if min(abs(angle + 50), abs(angle - 62)) > 0.01:
             assert got[z, y, x] == ((-50 <= angle <= 62) or not (x or y or z)), (z, y, x)
-    assert measured((4, 4, 4), (np.nan, np.nan), matrix).all()
+    assert wedge((4, 4, 4), (np.nan, np.nan), matrix_33=matrix).all()
 
 
 def test_files_say_how_many_and_how(tmp_path):

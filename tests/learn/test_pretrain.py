@@ -3,7 +3,12 @@
 import argparse
 import hashlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -20,7 +25,7 @@ from tomotutor.learn.models import build_pair
 from tomotutor.learn.pretrain import PretrainSettings, pretrain
 from tomotutor.learn.start import find_start, load_start
 from tomotutor.simulate import Structure
-from tomotutor.simulate.varied import Variation
+from tomotutor.simulate.variation import Variation
 
 SMALL = Variation(box=16, voxel_size_angst=(11.0, 15.0), neighbours=2, pick_error_voxel=1.0)
 QUICK = PretrainSettings(steps=3, batch_size=32, width=0.25, learning_rate=0.02, workers=0)
@@ -101,7 +106,7 @@ def test_the_weights_are_a_start(tmp_path, objective):
     assert same(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
 
 
-def test_stages_are_told_and_a_stopped_pretraining_leaves_nothing(tmp_path):
+def test_stages_are_told_and_a_stopped_pretraining_leaves_its_checkpoint(tmp_path):
     told = []
     run(tmp_path / "a", report=told.append)
     assert [(p.stage, p.done, p.total) for p in told] == [
@@ -117,7 +122,87 @@ def test_stages_are_told_and_a_stopped_pretraining_leaves_nothing(tmp_path):
 
     with pytest.raises(CancelledError):
         run(tmp_path / "b", report=stop)
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.checkpoint"]
+    told.clear()
+    run(tmp_path / "b", report=told.append)
+    assert "train" not in {p.stage for p in told}
+    assert same(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
+
+
+def stop_after(step):
+    def report(progress):
+        if progress.stage == "train" and progress.done == step:
+            raise CancelledError
+
+    return report
+
+
+def test_a_pretraining_in_parts_gives_the_numbers_of_one_in_one_go(tmp_path):
+    settings = PretrainSettings(**{**vars(QUICK), "steps": 5, "objective": "metric"})
+    told = []
+    run(tmp_path / "whole", settings, told.append)
+    losses = {p.done: p.loss for p in told if p.stage == "train"}
+    for step in (1, 3):
+        with pytest.raises(CancelledError):
+            run(tmp_path / "parts", settings, stop_after(step))
+    told.clear()
+    card = run(tmp_path / "parts", settings, told.append)
+    assert {p.done: p.loss for p in told if p.stage == "train"} == {4: losses[4], 5: losses[5]}
+    assert same(tensors(tmp_path / "whole"), tensors(tmp_path / "parts"))
+    assert card["accuracy"] == json.loads((tmp_path / "whole" / "start.json").read_text())["accuracy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts", "whole"]
+
+
+def test_a_pretraining_may_become_longer_and_nothing_else(tmp_path):
+    with pytest.raises(CancelledError):
+        run(tmp_path / "a", report=stop_after(2))
+    for changes, message in (
+        ({"seed": 1}, "another seed; give the command that began it"),
+        ({"batch_size": 64}, "another batch_size"),
+        ({"steps": 1}, "2 mini-batches are done already"),
+    ):
+        with pytest.raises(TomoTutorError, match=message):
+            run(tmp_path / "a", PretrainSettings(**{**vars(QUICK), **changes}))
+    with pytest.raises(TomoTutorError, match="another complexes"):
+        pretrain(tmp_path / "a", THREE[:2], QUICK, SMALL, Compute())
+    card = run(tmp_path / "a", PretrainSettings(**{**vars(QUICK), "steps": 4}))
+    assert card["settings"]["steps"] == 4
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
+    for content in (b"", b"nothing of the kind", (8).to_bytes(8, "little") + b"{}      "):
+        (tmp_path / "a.checkpoint").write_bytes(content)
+        with pytest.raises(TomoTutorError, match=r"a\.checkpoint: damaged .* remove it to begin anew"):
+            run(tmp_path / "a")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.slow
+def test_killed_at_any_moment_and_given_again(tmp_path):
+    """The command itself, ended by kill -9 and by SIGTERM, in the end has the weights of one that was left alone."""
+    command = [*COMMAND, "--steps", "16", "--precision", "float32", "--device", "cpu", "--checkpoint", "0"]
+
+    def start(out, workers):
+        words = ["pretrain", "--out", str(out), *command, "--workers", workers]
+        code = "from tomotutor.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+        return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    assert start(tmp_path / "whole", "0").wait() == 0
+    for number, workers in ((signal.SIGKILL, "0"), (signal.SIGTERM, "1"), (signal.SIGKILL, "1")):
+        before = (tmp_path / "parts.checkpoint").stat().st_mtime_ns if (tmp_path / "parts.checkpoint").exists() else 0
+        process = start(tmp_path / "parts", workers)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+            if (tmp_path / "parts.checkpoint").exists() and (tmp_path / "parts.checkpoint").stat().st_mtime_ns > before:
+                break
+        process.send_signal(number)
+        shown = process.communicate()[0].decode()
+        assert process.returncode == (-9 if number == signal.SIGKILL else 130), shown
+        if number != signal.SIGKILL:
+            assert "interrupted; the same command goes on from" in shown
+    assert start(tmp_path / "parts", "0").wait() == 0
+    assert same(tensors(tmp_path / "whole"), tensors(tmp_path / "parts"))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +217,7 @@ def test_stages_are_told_and_a_stopped_pretraining_leaves_nothing(tmp_path):
     ],
 )
 def test_a_lost_worker_is_one_sentence(tmp_path, monkeypatch, problem, kind, message):
-    def lose(*args):
+    def lose(*_args):
         raise RuntimeError(problem)
 
     monkeypatch.setattr(module, "learn", lose)
@@ -279,20 +364,27 @@ def test_a_command_line_tells_no_folders():
 
 
 def test_a_log_gets_a_line_now_and_then_and_a_person_one_that_changes(capsys, monkeypatch):
-    report = reporter(0)
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    report = reporter(64, 0)
     report(Progress("densities", 3, 45))
     report(Progress("train", 10, 20, 1, 1, 2.5, 90.0))
-    assert capsys.readouterr().err == "densities: 3 of 45\ntrain: 10 of 20, loss 2.500, 1.5 min left\n"
-    seldom = reporter(1000)
+    report(Progress("train", 11, 20, 1, 1, 1.5, 90.0))
+    assert capsys.readouterr().err.splitlines() == [
+        "densities: 3 of 45",
+        "training: 640 of 1280 items, loss 2.500, 1.5 min left",
+        "training: 704 of 1280 items, 32 a second, loss 1.500, 1.5 min left",
+    ]
+    seldom = reporter(64, 1000)
     seldom(Progress("train", 10, 20, 1, 1, 2.5, 90.0))
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    report = reporter()
+    report = reporter(64)
     report(Progress("densities", 3, 45))
     report(Progress("train", 10, 20, 1, 1, 2.5, 90.0))
     shown = capsys.readouterr().err
     assert "densities:   7%|" in shown and "3/45" in shown
-    assert "training:  50%|" in shown and "10/20" in shown and "loss 2.500" in shown
+    assert "training:  50%|" in shown and "640/1280" in shown and "loss 2.500" in shown
     report(Progress("train", 20, 20, 1, 1, 2.5, busy=True))
     assert "the machine is busy" not in capsys.readouterr().err  # it is over
     report(Progress("score", 1, 20, busy=True))

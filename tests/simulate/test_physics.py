@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 from helpers import write_mrc
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate import COMPLEXES, Imaging, Structure, find_structures, make_density
-from tomotutor.simulate.fourier import ctf, wedge
+from tomotutor.simulate.fourier import squared_frequency
 from tomotutor.simulate.imaging import tilt_series
+from tomotutor.simulate.optics import ctf, wedge
 from tomotutor.simulate.points import Points, density_of_points
 from tomotutor.simulate.rotation import place, random_matrix, relion_angles
 
@@ -90,13 +91,14 @@ def test_wedge_lies_along_z_and_is_constant_along_y(tilts):
 def test_ctf_against_the_formula():
     shape, voxel = (32, 32, 32), 10.0
     defocus = torch.tensor([3e4, 5.5e4])
+    found = ctf(squared_frequency(shape, voxel), defocus[:, None, None, None])
     wavelength = 0.0196875
     for row, d in enumerate(defocus.tolist()):
         for n in (0, 3, 11):
             k = n / (32 * voxel)
             gamma = math.pi * wavelength * d * k**2 - 0.5 * math.pi * 2.7e7 * wavelength**3 * k**4
             expected = math.sqrt(1 - 0.07**2) * math.sin(gamma) + 0.07 * math.cos(gamma)
-            assert float(ctf(shape, voxel, defocus)[row, 0, 0, n]) == pytest.approx(expected, abs=1e-3)
+            assert float(found[row, 0, 0, n]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_density_of_points_against_the_sum_over_points():

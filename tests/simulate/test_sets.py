@@ -20,7 +20,7 @@ from tomotutor.simulate import COMPLEXES, Imaging, SubtomogramSettings, Tomogram
 from tomotutor.simulate import simulate_subtomograms as subtomograms
 from tomotutor.simulate import simulate_tomograms as tomograms
 from tomotutor.simulate.densities import stack_densities
-from tomotutor.simulate.fourier import wedge
+from tomotutor.simulate.optics import wedge
 from tomotutor.simulate.subtomograms import class_sizes, draw_classes, make_subtomograms
 
 SMALL = SubtomogramSettings(per_class=6, false_picks=0.2, membrane=True, gold=True, seed=4)

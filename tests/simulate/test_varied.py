@@ -1,5 +1,6 @@
 """Items of varied conditions: what is drawn stays in its range, and what is drawn is what comes out."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,9 +12,12 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate import Structure
 from tomotutor.simulate import varied as module
 from tomotutor.simulate.complexes import complex_points, made_up
-from tomotutor.simulate.fourier import frequencies, wedge
+from tomotutor.simulate.densities import make_density
+from tomotutor.simulate.fourier import frequencies
+from tomotutor.simulate.optics import tilt_planes, wedge
 from tomotutor.simulate.rotation import place, random_matrix
-from tomotutor.simulate.varied import LADDER_ANGST, MARGIN, Variation, make_library, make_varied
+from tomotutor.simulate.variation import LADDER_ANGST, MARGIN, Variation, draw
+from tomotutor.simulate.varied import add_body, make_library, make_varied, place_bodies
 
 SMALL = Variation(box=16, voxel_size_angst=(11.0, 15.0), neighbours=2, pick_error_voxel=1.0, false_picks=0.2)
 NAMES = ("made-up-0", "made-up-1", "ferritin")
@@ -32,31 +36,51 @@ def library():
     return make_library([Structure(name) for name in NAMES], SMALL)
 
 
+def made(library, items, seed=0, variation=SMALL):
+    x, y = make_varied(library, items, seed, variation)
+    return x.numpy(), y.numpy()
+
+
+def drawn(library, count, seed, variation):
+    return draw(library.rungs_K, library.diameter_K, np.arange(count), seed, variation)
+
+
+def imaged(library, count, seed, variation):
+    """The draws, each item's signal and the noise alone, in the box."""
+    draws = drawn(library, count, seed, variation)
+    own = place_bodies(library, draws, variation.box, "cpu")[0]
+    plain = dataclasses.replace(draws, low_N=0 * draws.low_N, high_N=0 * draws.high_N)
+    signal, _, x = module._image(own, torch.zeros_like(own), plain, variation.box)  # without debris beside
+    return draws, signal.numpy(), (x - signal).numpy()
+
+
 def test_the_same_batch_gives_the_same_bytes(library):
     items = np.arange(8)
-    x, y = make_varied(library, items, 3, SMALL)
-    again_x, again_y = make_varied(library, items, 3, SMALL)
+    x, y = made(library, items, 3)
+    again_x, again_y = made(library, items, 3)
     assert x.tobytes() == again_x.tobytes()
     assert y.tolist() == again_y.tolist()
-    assert not np.allclose(x, make_varied(library, items, 4, SMALL)[0])
-    assert not np.allclose(x, make_varied(library, items + 8, 3, SMALL)[0])
+    assert not np.allclose(x, made(library, items, 4)[0])
+    assert not np.allclose(x, made(library, items + 8, 3)[0])
 
 
 def test_items_are_normalised_and_have_their_class(library):
-    x, y = make_varied(library, np.arange(64), 0, SMALL)
+    x, y = made(library, np.arange(64))
     assert x.shape == (64, 16, 16, 16)
     assert x.dtype == np.float32
     assert np.isfinite(x).all()
     np.testing.assert_allclose(x.mean((1, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(x.std((1, 2, 3)), 1, atol=1e-3)
     assert set(y) == {0, 1, 2, 3}  # the last one: false picks
-    y = np.array([item.complex for item in module._draw(library, np.arange(2000), 0, SMALL)])
+    y = drawn(library, 2000, 0, SMALL).class_N
     assert (y == 3).mean() == pytest.approx(0.2, abs=0.04)
     for k in range(3):
         assert (y == k).mean() == pytest.approx(0.8 / 3, abs=0.04)
-    assert set(
-        make_varied(library, np.arange(16), 0, Variation(box=16, voxel_size_angst=(11, 15), false_picks=0))[1]
-    ) <= {0, 1, 2}
+    assert set(made(library, np.arange(16), 0, Variation(box=16, voxel_size_angst=(11, 15), false_picks=0))[1]) <= {
+        0,
+        1,
+        2,
+    }
 
 
 @pytest.mark.parametrize("bounds", [(0.02, 0.5), (0.1, 0.1)])
@@ -64,9 +88,11 @@ def test_the_snr_is_what_was_drawn(library, bounds):
     alone = Variation(
         box=16, voxel_size_angst=(11.0, 15.0), neighbours=0, pick_error_voxel=0, false_picks=0, snr=bounds
     )
-    items = module._draw(library, np.arange(48), 1, alone)
-    signal, _, noise = (x[module._inside(16)].flatten(1).var(1).numpy() for x in module._imaged(library, items, alone))
-    snr = signal / noise
+    draws, signal, noise = imaged(library, 48, 1, alone)
+    snr = signal.var((1, 2, 3)) / noise.var((1, 2, 3))
+    np.testing.assert_allclose(snr, draws.snr_N, rtol=0.25)  # one noise of 16³ voxels
+    assert (snr / draws.snr_N).mean() == pytest.approx(1, abs=0.02)
+    snr = draws.snr_N
     assert (snr > bounds[0] * 0.999).all()
     assert (snr < bounds[1] * 1.001).all()
     # triangular on a logarithmic scale
@@ -77,23 +103,41 @@ def test_the_snr_is_what_was_drawn(library, bounds):
 
 def test_a_false_pick_has_the_noise_of_a_complex_beside_it(library):
     even = Variation(box=16, voxel_size_angst=(11.0, 15.0), neighbours=0, false_picks=0.5, snr=(0.1, 0.1))
-    items = module._draw(library, np.arange(16), 1, even)
-    signal, _, noise = (x[module._inside(16)].flatten(1).var(1).numpy() for x in module._imaged(library, items, even))
-    true = np.array([item.complex < 3 for item in items])
+    draws = drawn(library, 16, 1, even)
+    signal, scale, _ = module._image(*place_bodies(library, draws, 16, "cpu"), draws, 16)
+    true = draws.class_N < 3
     assert 0 < true.sum() < 16
-    for n in noise[~true]:
-        assert np.isclose(n * 0.1, signal[true], rtol=1e-3).any()
+    assert (draws.like_N[true] == np.flatnonzero(true)).all()
+    assert true[draws.like_N].all()
+    one = dataclasses.replace(draws, like_N=np.full(16, -1))
+    unit = module._image(*place_bodies(library, draws, 16, "cpu"), one, 16)[1]  # for a signal of variance 1
+    np.testing.assert_allclose((scale / unit).numpy() ** 2, signal.numpy().var((1, 2, 3))[draws.like_N], rtol=1e-3)
+
+
+# 3072 items of the generator that made the shipped weights, one body after another: mean power in shells of the box's
+# frequencies, and mean fourth power
+POWER = (25.5029, 9.1101, 4.2381, 2.1621, 1.0659, 0.7304, 0.5956, 0.5286)
+FOURTH = 4.3166
+
+
+def test_items_have_the_statistics_of_those_that_the_shipped_weights_saw(library):
+    x = np.concatenate([made(library, np.arange(32) + first, 7)[0] for first in range(0, 1024, 32)])
+    power = (np.abs(np.fft.fftn(x, axes=(1, 2, 3))) ** 2).mean(0) / 16**3
+    shell = np.round(np.sqrt(sum(np.meshgrid(*[(16 * np.fft.fftfreq(16)) ** 2] * 3, indexing="ij")))).astype(int)
+    shells = np.bincount(shell.ravel(), power.ravel()) / np.bincount(shell.ravel())
+    np.testing.assert_allclose(shells[1:9], POWER, rtol=0.08)
+    assert (x.astype(float) ** 4).mean() == pytest.approx(FOURTH, rel=0.03)
 
 
 def test_voxel_sizes_stay_in_their_range_and_near_their_density(library):
-    items = module._draw(library, np.arange(1000), 0, SMALL)
-    voxel, rung = np.array([item.voxel_angst for item in items]), np.array([LADDER_ANGST[item.rung] for item in items])
+    draws = drawn(library, 1000, 0, SMALL)
+    voxel, bodies = draws.voxel_angst_N, draws.bodies
+    rung = np.array(LADDER_ANGST)[bodies.rung_M]
     assert voxel.min() >= 11
     assert voxel.max() <= 15
     assert np.ptp(voxel) > 3
-    assert np.abs(np.log(voxel / rung)).max() <= 0.11 + 1e-9
-    for item in items:
-        assert item.complex == 3 or (item.complex, item.rung) in library.fine_KL
+    assert np.abs(np.log(voxel[bodies.row_M] / rung)).max() <= 0.11 + 1e-9
+    assert set(zip(bodies.complex_M, bodies.rung_M, strict=True)) <= set(library.fine_KL)
 
 
 def test_one_voxel_size_between_two_rungs():
@@ -102,8 +146,8 @@ def test_one_voxel_size_between_two_rungs():
     )
     library = make_library([Structure(name) for name in NAMES], narrow)
     assert {LADDER_ANGST[rung] for _, rung in library.fine_KL} == {12.0}
-    assert {item.voxel_angst for item in module._draw(library, np.arange(20), 0, narrow)} == {10.7}
-    assert np.isfinite(make_varied(library, np.arange(4), 0, narrow)[0]).all()
+    assert set(drawn(library, 20, 0, narrow).voxel_angst_N) == {10.7}
+    assert np.isfinite(made(library, np.arange(4), 0, narrow)[0]).all()
 
 
 def test_what_is_drawn_at_the_ends_is_finite(library):
@@ -119,22 +163,13 @@ def test_what_is_drawn_at_the_ends_is_finite(library):
         false_picks=0.9,
         neighbours=20,
     )
-    assert np.isfinite(make_varied(library, np.arange(32), 0, far)[0]).all()
+    assert np.isfinite(made(library, np.arange(32), 0, far)[0]).all()
 
 
-class Given:
-    """Draws what it is told."""
-
-    def __init__(self, *values):
-        self.values = list(values)
-
-    def uniform(self, low, high):
-        return self.values.pop(0)
-
-
-def tilts(low, high, step, edge=40):
-    """The mask of a tilt series without fading, (z, x), with the angle and radius (voxels) of each frequency."""
-    found = module._tilts(Given(50.0, step, -low - 50.0, high - 50.0, 0.0), SMALL, edge)[:, 0].numpy()
+def tilts(low, high, step, edge=40, fading=0.0):
+    """The mask of a tilt series, (z, x), with the angle and radius (voxels) of each frequency."""
+    series = torch.deg2rad(torch.tensor([[low, high, step]]))
+    found = tilt_planes(edge, series, torch.tensor([fading]))[0, :, 0].numpy()
     fz, _, fx = (f.numpy() for f in frequencies((edge,) * 3, 1.0))
     angle = np.degrees(np.arctan2(fz, np.maximum(fx, 1e-12)))[:, 0]
     return found, np.broadcast_to(angle, found.shape), edge * np.sqrt(fz**2 + fx**2)[:, 0]
@@ -164,7 +199,7 @@ def test_coarse_tilts_are_planes_with_gaps():
 
 def test_high_tilts_fade():
     plain, angle, _ = tilts(-60.0, 60.0, 1.0)
-    faded = module._tilts(Given(50.0, 1.0, 10.0, 10.0, 1.0), SMALL, 40)[:, 0].numpy()
+    faded = tilts(-60.0, 60.0, 1.0, fading=1.0)[0]
     here = (plain == 1) & (np.abs(angle) < 60)
     np.testing.assert_allclose(faded[here], np.cos(np.radians(np.round(angle[here]))), atol=0.01)
 
@@ -212,13 +247,31 @@ def test_places_at_half_the_voxel_size_are_those_of_before():
     np.testing.assert_allclose(place(source, matrix, shift, box), before, atol=1e-4)
 
 
-def test_a_body_that_leaves_the_cube_is_cut():
-    fine = torch.from_numpy(blob(32, (0, 0, 0), 4.0)).float()
+def test_bodies_lie_where_place_puts_them_and_are_cut_at_the_cube(library):
+    """Though only the part is computed where there is something."""
+    rng = np.random.default_rng(0)
     edge = 16 + 2 * MARGIN
-    for offset in ((0.0, 0.0, 0.0), (11.0, -3.3, 5.0), (40.0, 0.0, 0.0)):
-        target = torch.zeros((edge,) * 3)
-        module._add_body(target, fine, np.eye(3), np.array(offset), 2.0)
-        np.testing.assert_allclose(target, blob(edge, offset, 2.0), atol=0.03)
+    for (k, rung), fine in library.fine_KL.items():
+        whole = torch.from_numpy(make_density(Structure(NAMES[k]), 16, LADDER_ANGST[rung]).fine_DHW)
+        for far in (0, 4, 9, 60):
+            turn, offset, step = random_matrix(rng), rng.normal(0, far, 3), 2 * rng.uniform(0.9, 1.1)
+            target = torch.ones((edge,) * 3)
+            add_body(target, fine, library.hull_KL[k, rung], turn, offset, step, 0.7)
+            expected = place(whole[None], turn[None] * (2 / step), offset[None], edge)[0]
+            np.testing.assert_allclose(target - 1, 0.7 * expected, atol=0.01 * float(whole.max()))
+
+
+def test_noise_in_fourier_space_is_that_of_white_noise():
+    like = torch.empty(64, 12, 12, 7, dtype=torch.complex64)
+    spectrum = module._white(like, 5)
+    white = torch.fft.irfftn(spectrum, s=(12,) * 3, dim=(1, 2, 3))
+    torch.testing.assert_close(torch.fft.rfftn(white, dim=(1, 2, 3)), spectrum, atol=1e-3, rtol=1e-3)
+    power = torch.fft.rfftn(white, dim=(1, 2, 3)).abs().square().mean(0) / 12**3
+    for plane in (0, 3, 6):
+        assert float(power[..., plane].mean()) == pytest.approx(1, abs=0.06)
+    assert float(white.pow(4).mean()) == pytest.approx(3, rel=0.05)
+    assert torch.equal(module._white(like, 5), spectrum)
+    assert not torch.equal(module._white(like, 6), spectrum)
 
 
 def test_made_up_complexes_are_known_by_their_number_and_of_the_size_that_is_said():

@@ -50,15 +50,18 @@ class Clock:
         Who is told.
     stage, total : str, int
         As in `Progress`; the stage begins now.
+    before : int
+        How much was done before.
     """
 
-    def __init__(self, report: Report, stage: str, total: int) -> None:
-        self._report, self._stage, self._total = report, stage, total
+    def __init__(self, report: Report, stage: str, total: int, before: int = 0) -> None:
+        self._report, self._stage, self._total, self._before = report, stage, total, before
         self._start = time.perf_counter()
 
     def tell(self, done: int, *, epoch: int = 0, epochs: int = 0, loss: float = math.nan, busy: bool = False) -> None:
         """Report that `done` of the total is done."""
-        eta_s = (time.perf_counter() - self._start) / done * (self._total - done) if done else math.nan
+        new = done - self._before
+        eta_s = (time.perf_counter() - self._start) / new * (self._total - done) if new else math.nan
         self._report(Progress(self._stage, done, self._total, epoch, epochs, loss, eta_s, busy))
 
 

@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except TomoTutorError as problem:
         return _say(str(problem), 1)
-    except (KeyboardInterrupt, CancelledError):
-        return _say("interrupted; all labels and finished rounds are saved", 130)
+    except (KeyboardInterrupt, CancelledError) as problem:
+        return _say(f"interrupted; {str(problem) or 'all labels and finished rounds are saved'}", 130)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         _drop_output()
         return 1

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import shlex
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.cli.common import (
     Commands,
     add_command,
     add_structures_argument,
     numbers,
     read_device,
+    show,
     show_progress,
     split_names,
 )
@@ -27,33 +31,66 @@ if TYPE_CHECKING:
     from tomotutor.learn.compute import Compute
     from tomotutor.learn.pretrain import PretrainSettings
     from tomotutor.simulate import Structure
-    from tomotutor.simulate.varied import Variation
+    from tomotutor.simulate.variation import Variation
 
 LOG_EVERY_S = 30.0
 
 
-def reporter(every_s: float = LOG_EVERY_S) -> Callable[[Progress], None]:
+def reporter(batch_size: int, every_s: float = LOG_EVERY_S) -> Callable[[Progress], None]:
     """Return what shows progress: a line that changes where a person watches, else one line now and then for a log."""
-    if sys.stderr.isatty():
-        return show_progress
-    last, losses = time.perf_counter(), list[float]()
+    watched = sys.stderr.isatty()
+    last, losses, first = time.perf_counter(), list[float](), (0, 0.0)
 
     def report(progress: Progress) -> None:
-        nonlocal last
+        nonlocal last, first
+        now = time.perf_counter()
         if progress.stage == "train":
             losses.append(progress.loss)
-        if time.perf_counter() - last < every_s:
+            first = first if first[0] else (progress.done, now)
+        if watched:
+            if progress.stage != "train":
+                show_progress(progress)
+                return
+            del losses[:-50]
+            note = f"loss {sum(losses) / len(losses):.3f}"
+            show("training", progress.done * batch_size, progress.total * batch_size, note)
             return
-        text = f"{'testing' if progress.stage == 'score' else progress.stage}: {progress.done} of {progress.total}"
-        if losses and progress.stage == "train":
+        if now - last < every_s:
+            return
+        if progress.stage == "train":
+            text = f"training: {progress.done * batch_size} of {progress.total * batch_size} items"
+            if progress.done > first[0]:
+                text += f", {(progress.done - first[0]) * batch_size / (now - first[1]):.0f} a second"
             text += f", loss {sum(losses) / len(losses):.3f}"
+        else:
+            stage = "testing" if progress.stage == "score" else progress.stage
+            text = f"{stage}: {progress.done} of {progress.total}"
         if math.isfinite(progress.eta_s):
             text += f", {progress.eta_s / 60:.1f} min left"
         print(text, file=sys.stderr, flush=True)
         losses.clear()
-        last = time.perf_counter()
+        last = now
 
     return report
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and Ctrl-C set; a second one ends the process as it always does."""
+    ended = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(number: int, _frame: object) -> None:
+        ended.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    try:
+        for number in before:
+            signal.signal(number, end)
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -124,8 +161,8 @@ def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Va
 
 
 def _pretrain(args: argparse.Namespace) -> None:
-    from tomotutor.learn.pretrain import TEST_ITEMS, PretrainSettings, check_folder, pretrain
-    from tomotutor.simulate.varied import Variation
+    from tomotutor.learn.pretrain import TEST_ITEMS, PretrainSettings, check_folder, checkpoint_path, pretrain
+    from tomotutor.simulate.variation import Variation
 
     out = Path(args.out)
     settings = PretrainSettings(
@@ -151,7 +188,22 @@ def _pretrain(args: argparse.Namespace) -> None:
         flush=True,
     )
     more = {"excluded": excluded, "command": command_line(args.words)}
-    card = pretrain(out, structures, settings, variation, compute, reporter(), more)
+    kept = checkpoint_path(out)
+    if kept.exists():
+        print(f"going on from {kept}", flush=True)
+    show = reporter(settings.batch_size)
+    with _signals() as ended:
+
+        def report(progress: Progress) -> None:
+            show(progress)
+            if ended.is_set():
+                raise CancelledError(
+                    f"the same command goes on from {kept}"
+                    if kept.exists() or progress.stage == "train"
+                    else "nothing was trained yet"
+                )
+
+        card = pretrain(out, structures, settings, variation, compute, report, more, 60 * args.checkpoint)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors")) / 1e6
     accuracy = card["accuracy"]
     print(f"{out}: teacher.safetensors and student.safetensors ({size:.1f} MB), start.json; {card['seconds']} s")
@@ -208,6 +260,13 @@ def add(commands: Commands) -> None:
         "--workers", type=int, default=1, metavar="N", help="processes that simulate beside the training (default 1)"
     )
     training.add_argument("--seed", type=int, default=0, metavar="K", help="of items and weights (default 0)")
+    training.add_argument(
+        "--checkpoint",
+        type=float,
+        default=5,
+        metavar="MINUTES",
+        help="between two checkpoints, from which the same command goes on after it was ended (default 5)",
+    )
     training.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to train (default auto)"
     )

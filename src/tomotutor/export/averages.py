@@ -23,32 +23,6 @@ from tomotutor.learn.results import Predictions
 _LEAST_WEIGHT = 0.1  # of the number of particles: frequencies that fewer have measured are damped, not blown up
 
 
-def measured(shape: tuple[int, ...], tilt_range: tuple[float, float], matrix_33: np.ndarray) -> np.ndarray:
-    """Return which frequencies of a turned particle its tilts have measured, for rfftn.
-
-    A projection at tilt t (about y, beam along z) measures the plane of frequencies with kz = kx tan t, for every ky.
-    The frequency k of the reference is A · k in the tomogram.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (z, y, x) of the box.
-    tilt_range : tuple of float
-        Smallest and largest tilt, degrees; nan: everything is measured.
-    matrix_33 : ndarray
-        A: from the particle as the reference has it into the tomogram, on (x, y, z).
-    """
-    kz, ky, kx = np.meshgrid(
-        np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2]), indexing="ij"
-    )
-    if np.isnan(tilt_range).any():
-        return np.ones(kx.shape, bool)
-    x, _, z = np.tensordot(matrix_33, np.stack([kx, ky, kz]), 1)
-    z, x = np.where(x < 0, -z, z), np.abs(x)
-    low, high = np.tan(np.deg2rad(np.clip(tilt_range, -89.99, 89.99)))
-    return (z >= low * x - 1e-9) & (z <= high * x + 1e-9)
-
-
 def average(
     pool: Pool, rows: np.ndarray, matrix_N33: np.ndarray | None, report: Callable[[int], None] = lambda _: None
 ) -> np.ndarray:
@@ -73,6 +47,8 @@ def average(
     ndarray
         (z, y, x) float32.
     """
+    from tomotutor.simulate.optics import wedge
+
     raw = dataclasses.replace(pool, prepared=None, cache=None)
     shape = pool.shape[1:]
     centre = np.array(shape) // 2
@@ -86,7 +62,7 @@ def average(
             matrix_zyx = matrix_N33[row][::-1, ::-1]
             turned = affine_transform(box, matrix_zyx, centre + pool.offset_zyx_N3[row] - matrix_zyx @ centre, order=3)
             low, high = pool.tilt_range_N2[row].tolist()
-            seen = measured(shape, (low, high), matrix_N33[row])
+            seen = wedge(shape, (low, high), matrix_33=matrix_N33[row]).numpy()
             total += seen * scipy.fft.rfftn(turned)
             weight += seen
         report(done)

@@ -7,8 +7,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import signal
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,6 +25,7 @@ import tomotutor
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_folder
 from tomotutor.base.progress import Clock, Progress, Report, ignore
+from tomotutor.learn.checkpoint import Checkpoint
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Pair, build_pair
 from tomotutor.learn.recipe import Recipe
@@ -32,10 +33,12 @@ from tomotutor.learn.start import write_start
 from tomotutor.learn.strategies import Strategy
 from tomotutor.learn.train import learn, predict
 from tomotutor.simulate.densities import Structure
-from tomotutor.simulate.varied import Library, Variation, make_library, make_varied
+from tomotutor.simulate.variation import Variation
+from tomotutor.simulate.varied import Library, make_library, make_varied
 
 TEST_ITEMS = 1024
 BATCH = 32  # items simulated at a time
+CHECKPOINT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -84,21 +87,23 @@ class PretrainSettings:
 
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Batch i of a set: items i · BATCH … (i + 1) · BATCH − 1, made when asked for, in whichever process that is."""
+    """Batches of a set: batch i has items i · BATCH … (i + 1) · BATCH − 1, made when asked for, in whichever process
+    that is; the first ones can be left out.
+    """
 
-    def __init__(self, library: Library, variation: Variation, seed: int, count: int) -> None:
-        self._library, self._variation, self._seed, self._count = library, variation, seed, count
+    def __init__(self, library: Library, variation: Variation, seed: int, count: int, first: int = 0) -> None:
+        self._library, self._variation, self._seed, self._numbers = library, variation, seed, range(first, count)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # in a worker or not, the same sums in the same order
-        items_N = np.arange(number * BATCH, (number + 1) * BATCH)
+        items_N = np.arange(BATCH) + self._numbers[index] * BATCH
         x_NDHW, class_N = make_varied(self._library, items_N, self._seed, self._variation)
         torch.set_num_threads(threads)
-        return torch.from_numpy(x_NDHW[:, None]), torch.from_numpy(class_N)
+        return x_NDHW[:, None].clone(), class_N
 
 
 def _feed(loader: DataLoader[tuple[Tensor, Tensor]], batches_each: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -115,8 +120,13 @@ def pretrain(
     compute: Compute,
     report: Report = ignore,
     more: Mapping[str, Any] | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> dict[str, Any]:
     """Train a pair on complexes simulated on the fly, and write it as a start for sessions.
+
+    A checkpoint beside the folder (see `checkpoint_path`) is written now and then, after the last mini-batch and when
+    `report` raises CancelledError; with it the same call goes on where it was. Only the number of steps (the rates then
+    follow the new length), workers and where it runs may change.
 
     Parameters
     ----------
@@ -130,6 +140,8 @@ def pretrain(
         Called after each density, each mini-batch, and each batch of the test.
     more : mapping, optional
         What else the card should hold.
+    checkpoint_s : float
+        Seconds between two checkpoints.
 
     Returns
     -------
@@ -139,14 +151,21 @@ def pretrain(
     Raises
     ------
     TomoTutorError
-        A structure cannot be read or none fits; the folder exists already, or cannot be made.
+        A structure cannot be read or none fits; the folder exists already, or cannot be made; the checkpoint is
+        damaged, or of another pretraining.
     """
-    start = time.perf_counter()
     check_folder(folder)
+    fixed = {name: value for name, value in vars(settings).items() if name not in ("steps", "workers")}
+    # now, while the files are those that will be read
+    run = {**fixed, **dataclasses.asdict(variation), "complexes": [s.describe() for s in structures]}
+    checkpoint = Checkpoint(checkpoint_path(folder), run, checkpoint_s)
+    if checkpoint.done > settings.steps:
+        raise TomoTutorError(
+            f"{checkpoint.path}: {checkpoint.done} mini-batches are done already; expected as many steps or more, "
+            f"found {settings.steps}"
+        )
     library = make_library(structures, variation, lambda done, total: report(Progress("densities", done, total)))
-    complexes = [
-        s.describe() for s in structures if s.name in library.names
-    ]  # now, while the files are those that were read
+    complexes = [s for s in run["complexes"] if s["name"] in library.names]
     classes = len(library.names) + 1
     pair = build_pair(
         "resnet18", ndim=3, channels=1, edge=variation.box, classes=classes, width=settings.width, seed=settings.seed
@@ -167,10 +186,11 @@ def pretrain(
     batches_each = settings.batch_size // BATCH
     count = settings.steps * batches_each
     loader = DataLoader(
-        _Batches(library, variation, settings.seed, count),
+        _Batches(library, variation, settings.seed, count, checkpoint.done * batches_each),
         batch_size=None,
         num_workers=settings.workers,
         prefetch_factor=8 if settings.workers else None,
+        worker_init_fn=_leave_interrupts,
     )
     compute.apply_threads()
     nets = list(pair.parts().values())
@@ -185,6 +205,7 @@ def pretrain(
             compute,
             Strategy(recipe).aux_loss,
             report,
+            checkpoint,
         )
     except RuntimeError as problem:
         if "DataLoader worker" not in str(problem):
@@ -205,13 +226,24 @@ def pretrain(
         "compute": compute.describe(),
         "accuracy": accuracy,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "seconds": round(time.perf_counter() - start),
+        "seconds": round(checkpoint.seconds),
         "versions": {"tomotutor": tomotutor.__version__, **{name: version(name) for name in ("torch", "numpy")}},
         **(more or {}),
     }
     with new_folder(folder) as partial:
         write_start(partial, pair.parts(), card)
+    checkpoint.path.unlink(missing_ok=True)
     return card
+
+
+def checkpoint_path(folder: Path) -> Path:
+    """Return the checkpoint of a pretraining into a folder: beside it, until all is done."""
+    return folder.with_name(f"{folder.name}.checkpoint")
+
+
+def _leave_interrupts(_worker: int) -> None:
+    """Let the process that trains decide when a worker ends: a terminal interrupts them all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def check_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
@@ -14,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tomotutor.base.errors import TomoTutorError, TrainingDivergedError
+from tomotutor.base.errors import CancelledError, TomoTutorError, TrainingDivergedError
 from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.learn.augment import asymmetric
+from tomotutor.learn.checkpoint import Checkpoint
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Net, Output, Pair
 from tomotutor.learn.recipe import Recipe
@@ -155,6 +157,7 @@ def learn(
     compute: Compute,
     aux_loss: Callable[..., Tensor | float],
     report: Report = ignore,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train networks, in place, on the `steps` mini-batches that `feed` gives; the loop of `fit`.
 
@@ -170,16 +173,25 @@ def learn(
         Mini-batches in all, and items in a pass over the data.
     aux_loss : callable
         `Strategy.aux_loss`.
+    checkpoint : Checkpoint, optional
+        Goes on from it, after its `done` mini-batches, which `feed` leaves out; it is written when due, after the last
+        mini-batch, and when `report` cancels.
     """
-    optimizers = []
+    optimizers, schedulers = [], []
     for net in nets:
         compute.prepare(net)
         net.train()
-        optimizers.append(_optimizer(net, recipe, steps))
+        optimizer, scheduler = _optimizer(net, recipe, steps)
+        optimizers.append(optimizer)
+        schedulers.append(scheduler)
+    done = checkpoint.done if checkpoint else 0
+    if checkpoint:
+        checkpoint.load(nets, optimizers)
+        _forward(schedulers, done)
     pieces = 1
     epochs = max(1, math.ceil(steps * recipe.training.batch_size / items))
-    clock, own_s, wall_s = Clock(report, "train", steps), 0.0, 0.0
-    for step, (x_batch, y_batch) in enumerate(feed, start=1):
+    clock, own_s, wall_s = Clock(report, "train", steps, done), 0.0, 0.0
+    for step, (x_batch, y_batch) in enumerate(feed, start=done + 1):
         strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
         wall, own = time.perf_counter(), time.thread_time()
         pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
@@ -192,11 +204,18 @@ def learn(
                 f"Lower the learning rate (now {recipe.training.learning_rate:g}) or look for broken items among the "
                 "labeled ones"
             )
-        for optimizer, scheduler in optimizers:
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
             optimizer.step()
             scheduler.step()
+        if checkpoint and (checkpoint.due() or step == steps):
+            checkpoint.save(step, nets, optimizers)
         epoch = min(epochs, 1 + (step * recipe.training.batch_size - 1) // items)
-        clock.tell(step, epoch=epoch, epochs=epochs, loss=loss, busy=busy)
+        try:
+            clock.tell(step, epoch=epoch, epochs=epochs, loss=loss, busy=busy)
+        except CancelledError:
+            if checkpoint:
+                checkpoint.save(step, nets, optimizers)
+            raise
     for net in nets:  # the last step comes after the last loss
         if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
             raise ran_away("a weight", recipe)
@@ -208,6 +227,17 @@ def ran_away(what: str, recipe: Recipe) -> TrainingDivergedError:
         f"training: it ran away, {what} is not finite; the previous model stays in use. Lower the learning rate (now "
         f"{recipe.training.learning_rate:g}) or look for broken items among the labeled ones"
     )
+
+
+def _forward(schedulers: Sequence[torch.optim.lr_scheduler.LRScheduler], steps: int) -> None:
+    """Bring schedules to where they are after some mini-batches."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Detected call of `lr_scheduler.step\\(\\)` before"
+        )  # nothing is trained here
+        for scheduler in schedulers:
+            for _ in range(steps):
+                scheduler.step()
 
 
 def _step_in_memory(

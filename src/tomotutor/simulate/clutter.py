@@ -40,6 +40,11 @@ def gold(distance_angst: np.ndarray, voxel_size_angst: float) -> np.ndarray:
     )
 
 
+def blob(distance_angst: np.ndarray, radius_angst: float) -> np.ndarray:
+    """Return a Gaussian blob by the distance from its centre; at its radius it has fallen to 1/e."""
+    return np.exp(-((distance_angst / radius_angst) ** 2)).astype(np.float32)
+
+
 def debris(
     shape: tuple[int, int, int], centre_zyx: np.ndarray, voxel_size_angst: float, rng: np.random.Generator
 ) -> np.ndarray:
@@ -50,7 +55,7 @@ def debris(
     for _ in range(rng.integers(1, 4)):
         radius = rng.uniform(15, 32)
         around = centre_zyx + rng.normal(0, 22, 3) / voxel_size_angst
-        body += np.exp(-((distance(shape, around, voxel_size_angst) / radius) ** 2)).astype(np.float32)
+        body += blob(distance(shape, around, voxel_size_angst), radius)
     return body
 
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.simulate.fourier import ctf, wedge
+from tomotutor.simulate.fourier import squared_frequency
+from tomotutor.simulate.optics import ctf, wedge
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,18 @@ class Imaging:
         shape = (depth, height, width)
         if self.projections:
             series = tilt_series(shape, tuple(self.tilts_deg.tolist()), str(signal_NDHW.device))
-            transfer = ctf(shape[1:], self.voxel_size_angst, defocus_angst_N)[:, None] if self.ctf else None
+            transfer = self._transfer(shape[1:], defocus_angst_N)[:, None] if self.ctf else None
             images = series.project(signal_NDHW)
             return series.reconstruct(images, transfer), series.reconstruct(noise_NDHW, None)
         passed = wedge(shape, self.tilt_range_deg, str(signal_NDHW.device))
-        seen = ctf(shape, self.voxel_size_angst, defocus_angst_N) * passed if self.ctf else passed
+        seen = self._transfer(shape, defocus_angst_N) * passed if self.ctf else passed
         axes = (1, 2, 3)
         signal = torch.fft.irfftn(torch.fft.rfftn(signal_NDHW, dim=axes) * seen, s=shape, dim=axes)
         return signal, torch.fft.irfftn(torch.fft.rfftn(noise_NDHW, dim=axes) * passed, s=shape, dim=axes)
+
+    def _transfer(self, shape: tuple[int, ...], defocus_angst_N: Tensor) -> Tensor:
+        k2 = squared_frequency(shape, self.voxel_size_angst, str(defocus_angst_N.device))
+        return ctf(k2, defocus_angst_N.reshape(-1, *[1] * len(shape)).to(k2.dtype))
 
 
 @dataclass(frozen=True)

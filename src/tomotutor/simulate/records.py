@@ -13,8 +13,8 @@ import tomli_w
 
 import tomotutor
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.simulate.fourier import AMPLITUDE, SPHERICAL_MM, VOLTAGE_KV
 from tomotutor.simulate.imaging import Imaging
+from tomotutor.simulate.optics import AMPLITUDE, SPHERICAL_MM, VOLTAGE_KV
 
 
 def check_new(folder: Path) -> None:

@@ -11,8 +11,9 @@ import torch
 from tomotutor.base.files import new_folder
 from tomotutor.simulate.complexes import COMPLEXES
 from tomotutor.simulate.densities import find_structures, make_density, stack_densities
-from tomotutor.simulate.fourier import ctf
+from tomotutor.simulate.fourier import squared_frequency
 from tomotutor.simulate.imaging import Imaging
+from tomotutor.simulate.optics import ctf
 from tomotutor.simulate.records import check_new
 from tomotutor.simulate.rotation import place, random_matrix
 from tomotutor.simulate.tomograms import TomogramSettings, simulate_tomograms
@@ -44,7 +45,7 @@ def write_images(path: Path, per_class: int, *, snr: float = 0.3, seed: int = 0)
     images = []
     for label in label_N.tolist():
         projection = place(fine_KDHW[label][None], random_matrix(rng)[None], np.zeros((1, 3)), 32).sum(1)
-        transfer = ctf((32, 32), 10.0, torch.tensor([rng.uniform(2e4, 4e4)]))
+        transfer = ctf(squared_frequency((32, 32), 10.0), torch.tensor([[[rng.uniform(2e4, 4e4)]]]))
         seen = torch.fft.irfftn(torch.fft.rfftn(projection, dim=(1, 2)) * transfer, s=(32, 32), dim=(1, 2))[0].numpy()
         image = (seen - seen.mean()) / seen.std() + rng.normal(0, np.sqrt(1 / snr), seen.shape)
         images.append(np.clip(128 + 32 * image, 0, 255).astype(np.uint8))
