@@ -83,7 +83,7 @@ class SessionStore:
         self._guard = threading.RLock()
         self._lock: filelock.BaseFileLock | None = None
         if write:
-            self._lock = filelock.FileLock(folder / ".lock")
+            self._lock = filelock.FileLock(folder / ".lock", thread_local=False)  # a closing thread lets it go
             try:
                 self._lock.acquire(timeout=0)
             except filelock.Timeout:

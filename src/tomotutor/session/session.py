@@ -71,7 +71,7 @@ class Session:
     Notes
     -----
     ----- Signals come from the thread in which the thing happened: `labeled(ItemView)`, `queue_changed()`,
-    `status_changed(Status)`, `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`, `notice(str)`.
+    `status_changed(Status)`, `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`, `notice(str)`, `closed()`.
     Receivers that raise are logged, and change nothing.
     """
 
@@ -82,6 +82,7 @@ class Session:
     round_finished = Signal(object)
     failed = Signal(str)
     notice = Signal(str)
+    closed = Signal()
 
     def __init__(
         self, folder: Path | str, *, write: bool = True, keep_core: bool = False, automatic: bool = False
@@ -107,7 +108,7 @@ class Session:
             self._audits = self._store.audits()
             self._audit_kind: dict[int, str] = {}
             self._scores: dict[int, _Score] = {}
-            self._queue = Queue(self._is_open)
+            self._queue = Queue(self._is_open, [entry.item for entry in self._state.active])
             self.look = read_look(self.folder, len(self.pool))
             self._read_round()
         except BaseException:
@@ -377,8 +378,16 @@ class Session:
         return self._answer(item_id, "unsure", None, annotator, origin)
 
     def skip(self, item_id: str, *, annotator: str = "", origin: str = "screen") -> ItemView:
-        """Put an item to the end of the queue."""
-        return self._answer(item_id, "skip", None, annotator, origin)
+        """Go on to the next item; one without an answer comes again at the end of the queue, an answer stays."""
+        row = int(self._twin_N[self.row(item_id)])
+        with self._guard:
+            is_open = self._is_open(row)
+            if not is_open and self._queue.current == row:
+                self._queue.advance()
+        if is_open:
+            return self._answer(item_id, "skip", None, annotator, origin)
+        self._emit(self.queue_changed)
+        return self.view(row)
 
     def _check_class(self, name: str) -> None:
         if self.is_segmentation:
@@ -637,10 +646,19 @@ class Session:
         """Wait for the background round; False if it still runs after `timeout_s`."""
         return self._trainer.wait(timeout_s)
 
-    def close(self) -> None:
-        """Stop a running round, wait for it, and give the session free."""
-        self._trainer.stop()
+    def close(self, *, wait: bool = True) -> None:
+        """Stop a running round, wait for it, and give the session free.
+
+        With `wait=False` it returns at once: the round is told to stop, and the session is free when it has; `closed`
+        tells when. The process lives until then.
+        """
+        self._trainer.refuse()
+        if not wait and self.phase is not Phase.IDLE:
+            threading.Thread(target=self.close, name="tomotutor-closing").start()
+            return
+        self._trainer.wait()
         self._store.close()
+        self._emit(self.closed)
 
     def _round(self, report: Report) -> None:
         from tomotutor.learn.round import run_round
