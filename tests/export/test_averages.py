@@ -5,13 +5,13 @@ import mrcfile
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from tomotutor.learn.results import Predictions
 
 from helpers import write_mrc, write_star
 from tomotutor.data.pool import Cut, Pool
 from tomotutor.data.sources import Source, open_pool
 from tomotutor.export.averages import average, measured, write_averages
 from tomotutor.formats.particles.euler import angles_to_matrix
+from tomotutor.learn.results import Predictions
 
 BOX = 24
 # blobs of an asymmetric, handed particle: (x, y, z) from its centre, voxels, and their weights

@@ -3,10 +3,10 @@ import csv
 import numpy as np
 import pytest
 from gemmi import cif
-from tomotutor.learn.results import Predictions
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.export.lists import export_relion, write_predictions
+from tomotutor.learn.results import Predictions
 
 STAR = """# version 50001
 

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 from gemmi import cif
-from tomotutor.learn.results import Predictions
 
 from helpers import FAST, write_mrc, write_star
 from tomotutor.base.errors import TomoTutorError
@@ -14,6 +13,7 @@ from tomotutor.cli import main
 from tomotutor.data.sources import Source
 from tomotutor.export.lists import export_list
 from tomotutor.formats.particles.lists import read_list
+from tomotutor.learn.results import Predictions
 
 CLASSES = ("ribosome", "70S late", "junk")
 CLASS_N = np.array([1, 0, 1, 1, 0])

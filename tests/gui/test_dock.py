@@ -7,8 +7,8 @@ from qtpy.QtWidgets import QFileDialog
 from helpers import FAST, answer_truthfully
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import SOURCES
-from tomotutor.gui import start as start_module
-from tomotutor.gui.start import KINDS, STARTS, NewSessionDialog
+from tomotutor.gui.welcome import page as welcome_module
+from tomotutor.gui.welcome.new_session import KINDS, STARTS, NewSessionDialog
 from tomotutor.session import Session
 
 
@@ -27,7 +27,7 @@ def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
 
 
 def test_sample_from_the_start_page(dock, qtbot):
-    qtbot.mouseClick(dock.start.buttons["Try the sample"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dock.welcome.buttons["Try the sample"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
     assert dock.page.session.status.items > 150
     folder = dock.page.session.folder
@@ -37,17 +37,17 @@ def test_sample_from_the_start_page(dock, qtbot):
 
 def test_open_session_dialog(dock, session_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(tmp_path))
-    dock.start.open_session()
+    dock.welcome.open_session()
     assert dock.page is None
-    assert "not a session" in dock.start.message.text()
+    assert "not a session" in dock.welcome.notice.text()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(session_folder))
-    dock.start.open_session()
+    dock.welcome.open_session()
     assert dock.page.session.folder == session_folder
 
 
 def test_a_session_open_elsewhere_is_said(dock, session, session_folder):
     assert not dock.open(session_folder)
-    assert "open in another TomoTutor" in dock.start.message.text()
+    assert "open in another TomoTutor" in dock.welcome.notice.text()
 
 
 def test_new_session_dialog(dock, qtbot, array_file, tmp_path, monkeypatch):
@@ -64,7 +64,7 @@ def test_new_session_dialog(dock, qtbot, array_file, tmp_path, monkeypatch):
         return dialog.DialogCode.Accepted
 
     monkeypatch.setattr(NewSessionDialog, "exec", fill_and_accept)
-    dock.start.new_session()
+    dock.welcome.new_session()
     qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
     assert dock.page.session.classes == ("ball", "slab", "junk")
     assert dock.page.session.status.items == 60
@@ -77,13 +77,13 @@ def test_new_session_with_bad_input_says_what_is_wrong(dock, qtbot, tmp_path, mo
         "answer",
         {
             "folder": tmp_path / "s",
-            "source": start_module.Source("array", str(tmp_path / "gone.npz")),
+            "source": welcome_module.Source("array", str(tmp_path / "gone.npz")),
             "classes": ["a", "b"],
         },
     )
-    dock.start.new_session()
-    qtbot.waitUntil(lambda: "no such file" in dock.start.message.text(), timeout=10000)
-    assert dock.start.buttons["New session…"].isEnabled()
+    dock.welcome.new_session()
+    qtbot.waitUntil(lambda: "no such file" in dock.welcome.notice.text(), timeout=10000)
+    assert dock.welcome.buttons["New session…"].isEnabled()
 
 
 def test_the_dialog_can_be_shown(dock, qtbot):
@@ -155,9 +155,9 @@ def make_from(dock, qtbot, monkeypatch, array_file, weights, folder):
     said = []
     monkeypatch.setattr(dock.start, "say", said.append)
     told = []
-    dock.start.bar.valueChanged.connect(lambda value: told.append((value, dock.start.bar.maximum())))
-    dock.start.new_session()
-    qtbot.waitUntil(lambda: dock.page is not None or dock.start.buttons["New session…"].isEnabled(), timeout=60000)
+    dock.welcome.bar.valueChanged.connect(lambda value: told.append((value, dock.welcome.bar.maximum())))
+    dock.welcome.new_session()
+    qtbot.waitUntil(lambda: dock.page is not None or dock.welcome.buttons["New session…"].isEnabled(), timeout=60000)
     return said, told
 
 
@@ -168,16 +168,16 @@ def test_a_new_session_looks_around(dock, qtbot, monkeypatch, array_file, weight
     assert told.count((60, 60)) == 2  # all of them read, and all of them looked at
     assert dock.page.session.recipe.start == "pretrained"
     assert dock.page.session.look is not None
-    assert dock.page.message.text() == ""
+    assert dock.page.notice.text() == ""
 
 
 def test_a_session_opens_though_the_look_failed(dock, qtbot, monkeypatch, array_file, weights, tmp_path):
     def fail(folder, report):
         raise TomoTutorError("no memory for that")
 
-    monkeypatch.setattr(start_module, "look_around", fail)
+    monkeypatch.setattr(welcome_module, "look_around", fail)
     make_from(dock, qtbot, monkeypatch, array_file, weights, tmp_path / "s")
-    assert dock.page.message.text() == "no memory for that"
+    assert dock.page.notice.text() == "no memory for that"
     assert dock.page.session.look is None
 
 
@@ -199,7 +199,7 @@ def test_closing_the_window_while_training_ends_cleanly_and_resumes(make_napari_
     session.set_recipe(session.recipe.replace(steps=3000))
     answer_truthfully(session, 8)
     page = dock.page
-    qtbot.waitUntil(lambda: "training · epoch" in page.train_bar.format(), timeout=60000)
+    qtbot.waitUntil(lambda: "training · epoch" in page.rounds.bar.format(), timeout=60000)
     viewer.close()
     assert dock.page is None
     again = Session(session_folder)  # the lock is free, the answers are there, no half round is

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest

@@ -71,7 +71,8 @@ class Session:
     Notes
     -----
     ----- Signals come from the thread in which the thing happened: `labeled(ItemView)`, `queue_changed()`,
-    `status_changed(Status)`, `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`, `notice(str)`, `closed()`.
+    `status_changed(Status)`, `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`, `notice(str)`,
+    `closed()`.
     Receivers that raise are logged, and change nothing.
     """
 

@@ -6,7 +6,10 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+from tomotutor.learn.results import Look as PoolMap
 from tomotutor.session.audit import AuditFigure
+
+__all__ = ["CurvePoint", "ItemView", "Phase", "PoolMap", "Status"]
 
 
 class Phase(enum.Enum):

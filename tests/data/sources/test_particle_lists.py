@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from data.sources.test_tomogram import BALLS, BOX, SHAPE_ZYX, VOXEL, centre_of_mass, centred_angst, phantom, write_set
 
+from data.sources.test_tomogram import BALLS, BOX, SHAPE_ZYX, VOXEL, centre_of_mass, centred_angst, phantom, write_set
 from helpers import write_mrc, write_star
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Source, open_pool
