@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from tomotutor.gui.model.pool_map import PoolMapCanvas
 
 from helpers import FAST
 from tomotutor.data.sources import Source
+from tomotutor.gui.model.pool_map import PoolMapCanvas
 from tomotutor.gui.theme import class_colours, colours_of
 from tomotutor.session import look_around
 from tomotutor.session.session_file import create_session
