@@ -10,7 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from tomotutor.gui.app import make_window
-from tomotutor.session import look_around
+from tomotutor.session import Session
 from tomotutor.session.sample import CLASSES, create_sample_session, sample_data
 from tomotutor.session.status import Phase
 
@@ -33,7 +33,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "sample-session"
         create_sample_session(folder)
-        look_around(folder)
+        with Session(folder) as session:
+            session.map_pool()
         viewer, dock = make_window(folder)
         window = viewer.window._qt_window
         window.resize(1400, 900)

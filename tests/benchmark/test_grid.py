@@ -18,7 +18,7 @@ from tomotutor.benchmark import grid
 from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
 from tomotutor.benchmark.experiments import EXPERIMENTS, Experiment, Plan
-from tomotutor.benchmark.measure import PROBES, measure_masks, subset
+from tomotutor.benchmark.measure import PROBES, measure_masks
 from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES
 from tomotutor.data.pool import ItemCache
@@ -27,7 +27,7 @@ from tomotutor.formats.label_csv import LabelRow
 from tomotutor.learn.recipe import preset
 from tomotutor.oracle import masks as mask_oracle
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 SECONDS = ("seconds", "at", "deeper")  # what two runs of the same cell may differ in
 
@@ -290,9 +290,9 @@ def test_names_do_not_collide_and_recipes_exist():
             for cell in grid.find_cells(name, scale):
                 ndim = 2 if experiment.dataset else 3
                 recipe = preset(cell.plan.recipe, ndim, experiment.dataset).with_settings(cell.settings)
-                assert recipe.audit_share == 0
-                assert recipe.precision != "auto"
-                assert recipe.width
+                assert recipe.audit.share == 0
+                assert recipe.network.precision != "auto"
+                assert recipe.network.width
 
 
 # ---- data
@@ -357,7 +357,7 @@ def test_a_published_data_set_is_taken_as_it_was_published(tmp_path):
     (folder / "batches.meta.txt").write_text("\n".join(classes))
     plan = dataclasses.replace(EXPERIMENTS["cifar10"].plans["tiny"], budgets=(50, 100), per_class=12)
     found = open_data(EXPERIMENTS["cifar10"], plan, tmp_path)
-    assert (found.source.split, found.test_source.split, found.classes, found.masks) == (
+    assert (found.source.where.split, found.test_source.where.split, found.classes, found.masks) == (
         "train",
         "test",
         classes,
@@ -424,10 +424,10 @@ def test_mean_iou_against_a_calculation_by_hand(street, tmp_path):
     found = measure_masks(session, truth, test, mask_oracle.read_truth(session, test, "y"))
     for split, pool, name in (
         ("test", test, "miou"),
-        ("train", subset(session.pool, np.array(sorted(session.labels()))), "train_miou"),
+        ("train", session.pool.take(np.array(sorted(session.labels()))), "train_miou"),
     ):
         predicted = {}
-        session.apply_masks(pool, lambda row, mask, kept=predicted: kept.update({row: mask}))
+        session.model.score_masks(pool, lambda row, mask, kept=predicted: kept.update({row: mask}))
         truths = [np.asarray(Image.open(street / f"{split}annot" / pool.ids[row])) for row in range(len(pool))]
         assert len(predicted) == len(truths) == 4
         iou = []
@@ -445,7 +445,7 @@ def test_some_items_of_a_pool_are_as_they_were_in_it():
     names, tilts = np.array([f"t{i}" for i in range(12)], object), np.array([[-60.0, 60 - i] for i in range(12)])
     whole = dataclasses.replace(
         array_pool(x[:, None]),
-        group_N=names,
+        tomogram_N=names,
         tilt_range_N2=tilts,
         truth_N=names[::-1],
         statistics=lambda row: (float(row), 2.0),
@@ -453,12 +453,12 @@ def test_some_items_of_a_pool_are_as_they_were_in_it():
     )
     rows = np.array([7, 2, 9])
     whole.read(np.arange(12))  # what the cache has by row is the whole pool's
-    some = subset(whole, rows)
+    some = whole.take(rows)
     assert some.ids == ("i7", "i2", "i9")
     np.testing.assert_array_equal(some.read(np.arange(3)), whole.read(rows))
-    for name in ("group_N", "tilt_range_N2", "truth_N"):
+    for name in ("tomogram_N", "tilt_range_N2", "truth_N"):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows])
-    assert len(some.padded_N) == 0
+    assert len(some.padded_N) == 3
 
 
 def test_the_tomograms(data):

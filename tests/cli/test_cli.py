@@ -480,8 +480,8 @@ def test_demo_without_a_screen(tmp_path, capsys):
     assert (tmp_path / "demo" / "relion" / "particles_ribosome.star").is_file()
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()
     session = Session(tmp_path / "demo" / "session", write=False)
-    assert session.recipe.start == "pretrained"
-    assert session.look is not None
+    assert session.recipe.network.start == "pretrained"
+    assert session.pool_map is not None
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0  # a second time goes on from the first
 
 
@@ -496,7 +496,7 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     (folder / "truth.csv").write_text("\n".join((folder / "truth.csv").read_text().splitlines()[:25]) + "\n")
     assert main([*run, "--rounds", "0"]) == 0
     opened = Session(session)
-    labels, audits = opened.labels(), set(opened._audit_kind)
+    labels, audits = opened.labels(), set(opened.audit_kind)
     opened.close()
 
     capsys.readouterr()
@@ -507,9 +507,9 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     opened = Session(session)
     assert opened.labels().items() >= labels.items()
     assert {
-        row for row in opened._audit_kind if row < 24
+        row for row in opened.audit_kind if row < 24
     } == audits  # what was drawn before stays; the new ones draw their own
-    assert any(row >= 24 for row in opened._audit_kind)
+    assert any(row >= 24 for row in opened.audit_kind)
     shared, twin = opened.row("more/t1:1"), opened.row("t1:4")
     np.testing.assert_array_equal(opened.pool.read(np.array([shared])), opened.pool.read(np.array([twin])))
     opened.label("more/t1:1", "slab")

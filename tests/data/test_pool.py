@@ -49,6 +49,6 @@ def test_twins_are_exact_duplicates_of_the_first():
     x[4] = x[1]
     x[5] = x[1]
     reported = []
-    twin_N = find_twins(pool_of(x), lambda done, total: reported.append((done, total)), batch_size=4)
+    twin_N = find_twins(pool_of(x), lambda p: reported.append((p.done, p.total)), batch_size=4)
     assert twin_N.tolist() == [0, 1, 2, 3, 1, 1]
     assert reported == [(4, 6), (6, 6)]

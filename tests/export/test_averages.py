@@ -173,7 +173,7 @@ def test_files_say_how_many_and_how(tmp_path):
     pool = open_pool(source)
     done = []
     written = write_averages(
-        tmp_path / "out", pool, predictions, ["big one", "small", "junk"], lambda *n: done.append(n)
+        tmp_path / "out", pool, predictions, ["big one", "small", "junk"], lambda p: done.append((p.done, p.total))
     )
     assert (
         [p.name for p in written]
@@ -191,7 +191,7 @@ def test_files_say_how_many_and_how(tmp_path):
         np.testing.assert_allclose(
             mrc.data, average(pool, np.arange(5), angles_to_matrix(pool.angles_deg_N3)), atol=1e-6
         )
-    without = dataclasses.replace(pool, angles_deg_N3=np.zeros((0, 3)))
+    without = dataclasses.replace(pool, angles_deg_N3=np.full((len(pool), 3), np.nan))
     (plain,) = write_averages(tmp_path / "plain", without, Predictions(np.zeros(9, int), *[np.zeros(9)] * 3), ["a"])
     with mrcfile.open(plain) as mrc:
         assert mrc.get_labels()[1] == "not aligned: the list has no angles"
@@ -200,4 +200,4 @@ def test_files_say_how_many_and_how(tmp_path):
 
 def test_lists_without_angles(tmp_path):
     source = write_tomogram_set(tmp_path, random_angles(4), columns=("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))
-    assert not len(open_pool(source).angles_deg_N3)
+    assert np.isnan(open_pool(source).angles_deg_N3).all()

@@ -6,8 +6,9 @@ from gemmi import cif
 from helpers import write_star
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.formats.particles.relion import read_relion
-from tomotutor.formats.particles.relion_sets import read_column, read_optimisation_set, read_tomograms, write_particles
+from tomotutor.formats.particles.relion_sets import RelionList, named_in_set, read_tomograms
 from tomotutor.formats.particles.table import Reading, TomogramEntry
+from tomotutor.formats.star import parse_star
 
 STAR = """
 # version 50001
@@ -53,7 +54,7 @@ def test_reads_names_as_text_and_coordinates_as_numbers(star):
 
 def test_writing_keeps_every_token(star, tmp_path):
     out = tmp_path / "out.star"
-    write_particles(star, out, {"_rlnClassNumber": ["1", "2", "1"], "_tomotutorConfidence": ["0.5", "0.25", "1"]})
+    RelionList(star).write(out, {"_rlnClassNumber": ["1", "2", "1"], "_tomotutorConfidence": ["0.5", "0.25", "1"]})
     before, after = cif.read(str(star)), cif.read(str(out))
     assert [b.name for b in after] == ["optics", "particles"]
     loop = after["particles"].find_loop("_rlnTomoName").get_loop()
@@ -67,7 +68,7 @@ def test_writing_keeps_every_token(star, tmp_path):
 
 def test_an_independent_reader_agrees(star, tmp_path):
     out = tmp_path / "out.star"
-    write_particles(star, out, {"_rlnClassNumber": ["3", "2", "1"]}, np.array([0, 2]))
+    RelionList(star).write(out, {"_rlnClassNumber": ["3", "2", "1"]}, np.array([0, 2]))
     table = starfile.read(out, parse_as_string=["rlnTomoName"])["particles"]
     assert table["rlnTomoName"].tolist() == ["001", "002"]
     assert table["rlnClassNumber"].tolist() == [3, 1]
@@ -75,9 +76,9 @@ def test_an_independent_reader_agrees(star, tmp_path):
     assert table["rlnSomethingNew"].tolist() == ["two words", "plain"]
 
 
-def test_read_column(star):
-    assert read_column(star, "_rlnClassNumber") == ["4", "5", "6"]
-    assert read_column(star, "_rlnNothing") is None
+def test_the_tokens_of_a_column(star):
+    assert RelionList(star).tokens("_rlnClassNumber") == ["4", "5", "6"]
+    assert RelionList(star).tokens("_rlnNothing") is None
 
 
 def test_tomograms(tmp_path):
@@ -259,14 +260,14 @@ def test_optimisation_set(tmp_path, block):
         f"# version 50001\n\n{block}\n\n_rlnTomoParticlesFile  Extract/job1/particles.star\n_rlnTomoTomogramsFile "
         "T/t.star\n"
     )
-    assert read_optimisation_set(path) == ("Extract/job1/particles.star", "T/t.star")
+    assert named_in_set(parse_star(path), path) == ("Extract/job1/particles.star", "T/t.star")
     path.write_text(f"{block}\n\nloop_\n_rlnTomoParticlesFile #1\n_rlnTomoTomogramsFile #2\np.star t.star\n")
-    assert read_optimisation_set(path) == ("p.star", "t.star")
+    assert named_in_set(parse_star(path), path) == ("p.star", "t.star")
     path.write_text(f"{block}\n\n_rlnTomoTomogramsFile T/t.star\n")
     with pytest.raises(TomoTutorError, match="names no particle list"):
-        read_optimisation_set(path)
+        named_in_set(parse_star(path), path)
     path.write_text(STAR)
-    assert read_optimisation_set(path) is None
+    assert named_in_set(parse_star(path), path) is None
 
 
 def test_real_warp_list(data):

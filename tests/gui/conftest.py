@@ -7,9 +7,9 @@ from tomotutor.data.sources import Source
 from tomotutor.gui.dock import TomoTutorDock
 from tomotutor.learn.models import build_pair
 from tomotutor.learn.start import write_start
-from tomotutor.session import look_around
+from tomotutor.session import Session
+from tomotutor.session.create import create_session
 from tomotutor.session.sample import create_sample_session
-from tomotutor.session.session_file import create_session
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,8 @@ def looked_page(dock, tmp_path, array_file, weights, qtbot):
     """A session that starts from weights and has looked around in its pool, open in the dock."""
     folder = tmp_path / "looked"
     create_session(folder, Source("array", str(array_file)), ["ball", "slab"], settings=FAST, start=str(weights))
-    look_around(folder)
+    with Session(folder) as session:
+        session.map_pool()
     assert dock.open(folder)
     qtbot.waitUntil(lambda: dock.page.isVisible())
     return dock.page

@@ -7,7 +7,7 @@ from qtpy.QtTest import QTest
 
 from helpers import FAST, answer_truthfully
 from tomotutor.data.sources import Source
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 from tomotutor.session.status import Phase
 
 Key = Qt.Key
@@ -172,7 +172,7 @@ def test_classes_beyond_nine_have_a_key(many, press):
 def test_a_class_is_found_by_its_name(many, press, qtbot):
     row = many.session.current.row
     press(Key.Key_Slash)
-    assert many.panel.find.hasFocus()
+    assert many.window().focusWidget() is many.panel.find
     QTest.keyClicks(many.panel.find, "n OF")
     assert many.session.labels() == {}  # letters are typed, they label nothing
     QTest.keyClick(many.panel.find, Key.Key_Return)

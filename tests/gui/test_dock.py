@@ -12,10 +12,9 @@ from helpers import FAST, answer_truthfully
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import SOURCES, Source
 from tomotutor.gui.dock import TomoTutorDock, dock_in
-from tomotutor.gui.welcome import page as welcome_module
 from tomotutor.gui.welcome.new_session import KINDS, STARTS, NewSessionPage
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 from tomotutor.session.status import Phase
 
 
@@ -112,10 +111,10 @@ def test_the_page_shows_every_kind_of_input(dock, qtbot):
     assert page.tomograms.enabled is False
     page.kind.value = next(iter(KINDS))
     assert page.tomograms.enabled
-    assert page.answer["source"].tomogram_dir == ""
+    assert page.answer["source"].where.tomogram_dir == ""
     page.path.value, page.tomogram_dir.value, page.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
     source = page.answer["source"]
-    assert (source.kind, source.path, source.tomogram_dir, source.coordinate_pixel_size) == (
+    assert (source.kind, source.path, source.where.tomogram_dir, source.reading.coordinate_pixel_size) == (
         "particles",
         "/a/list.tbl",
         "/a/tomograms",
@@ -178,19 +177,19 @@ def test_a_new_session_looks_around(dock, qtbot, monkeypatch, array_file, weight
     assert "looking at every item …" in said
     assert said.index("reading every item once …") < said.index("looking at every item …")
     assert told.count((60, 60)) == 2  # all of them read, and all of them looked at
-    assert dock.page.session.recipe.start == "pretrained"
-    assert dock.page.session.look is not None
+    assert dock.page.session.recipe.network.start == "pretrained"
+    assert dock.page.session.pool_map is not None
     assert dock.page.notice.text() == ""
 
 
 def test_a_session_opens_though_the_look_failed(dock, qtbot, monkeypatch, array_file, weights, tmp_path):
-    def fail(folder, report):
+    def fail(session, report):
         raise TomoTutorError("no memory for that")
 
-    monkeypatch.setattr(welcome_module, "look_around", fail)
+    monkeypatch.setattr(Session, "map_pool", fail)
     make_from(dock, qtbot, monkeypatch, array_file, weights, tmp_path / "s")
     assert dock.page.notice.text() == "no memory for that"
-    assert dock.page.session.look is None
+    assert dock.page.session.pool_map is None
 
 
 def test_a_wrong_start_is_said_and_nothing_is_made(dock, qtbot, monkeypatch, array_file, tmp_path):
@@ -243,7 +242,8 @@ def test_a_session_whose_training_still_stops_opens_when_it_has(dock, session_fo
 
 
 def close_like_a_person(viewer):
-    """Close the window as its ✕ does, with which napari asks."""
+    """Close the window as its ✕ does, with which napari asks; what is left of it is for the fixture to clean up."""
+    viewer.window._qt_window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
     viewer.window._qt_window.windowHandle().close()
 
 
@@ -363,4 +363,4 @@ def test_real_size_items(dock, sample_session, press, name):
     assert dock.open(sample_session)
     press(Qt.Key.Key_3)
     assert list(dock.page.session.labels().values()) == ["chaperonin"]
-    assert FAST["steps"] == str(dock.page.session.recipe.steps)
+    assert FAST["steps"] == str(dock.page.session.recipe.training.steps)

@@ -12,7 +12,7 @@ from tomotutor.gui.canvas.item import Rendering
 from tomotutor.gui.label.answers import LETTERS, class_keys
 from tomotutor.gui.particles.gallery import Gallery
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 from tomotutor.session.status import Phase
 
 Key = Qt.Key
@@ -260,7 +260,7 @@ def test_a_failed_round_is_said_on_the_screen(page, press, qtbot):
 
 
 def test_a_full_disk_is_said_and_the_particle_stays(page, press):
-    store = page.session._store
+    store = page.session._database
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages}")
     for _ in range(500):
@@ -289,7 +289,7 @@ def test_the_last_answer(page, press):
 def test_2d_items(dock, press, tmp_path, channels):
     from helpers import FAST
     from tomotutor.data.sources import Source
-    from tomotutor.session.session_file import create_session
+    from tomotutor.session.create import create_session
 
     x = np.random.default_rng(0).integers(0, 256, (20, 32, 32, channels), np.uint8)
     np.save(tmp_path / "x.npy", x)

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QPushButton
 from helpers import discs
 from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 from tomotutor.session.status import Phase
 
 Key = Qt.Key

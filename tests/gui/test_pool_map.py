@@ -9,8 +9,8 @@ from helpers import FAST
 from tomotutor.data.sources import Source
 from tomotutor.gui.model.pool_map import PoolMapCanvas
 from tomotutor.gui.theme import class_colours, colours_of
-from tomotutor.session import look_around
-from tomotutor.session.session_file import create_session
+from tomotutor.session import Session
+from tomotutor.session.create import create_session
 from tomotutor.session.status import ItemView, Phase, PoolMap
 
 Key = Qt.Key
@@ -18,7 +18,7 @@ Key = Qt.Key
 
 def place(page, row):
     """Where an item is on the map, in data."""
-    look = page.session.look
+    look = page.session.pool_map
     return tuple(look.xy_N2[np.searchsorted(look.rows, row)].tolist())
 
 
@@ -33,17 +33,17 @@ def queries(page):
     return [item for item in page.session.upcoming(60) if not item.is_audit]
 
 
-def test_the_map_stands_where_the_curve_comes_and_makes_way_for_it(looked_page, press, qtbot):
+def test_the_map_stays_after_the_first_training(looked_page, press, qtbot):
     page, y = looked_page, np.load(looked_page.session.array_file)["y"]
+    page.tabs.setCurrentWidget(page.model)
     assert page.model.map.isVisible()
-    assert not page.model.curve.isVisible()
-    with qtbot.waitSignal(page.bridge.round_finished, timeout=60000):
-        for _ in range(8):
-            press((Key.Key_1, Key.Key_2)[y[page.session.current.row]])
-    qtbot.waitUntil(lambda: page.model.curve.isVisible())
-    assert not page.model.map.isVisible()
-    assert page.session.look is not None
+    for _ in range(8):
+        press((Key.Key_1, Key.Key_2)[y[page.session.current.row]])
+    qtbot.waitUntil(lambda: "round 1 is done" in page.notice.text(), timeout=60000)
+    assert page.model.map.isVisible()
+    assert page.model.curve.isVisible()
     page.session.show(queries(page)[0].id)
+    assert page.model.map.ringed == [pytest.approx(place(page, page.session.current.row))]
     qtbot.waitUntil(lambda: "nats" in page.reason.text())
     captions = dict(zip([item.is_audit for item in page.gallery.items], page.gallery.captions, strict=True))
     assert float(captions[False]) >= 0
@@ -75,6 +75,8 @@ def test_labels_show_on_the_map_and_the_ring_goes_to_the_next_item(looked_page, 
 
 def test_a_label_is_painted_and_what_was_there_is_not_drawn_anew(looked_page, press, qtbot):
     page = looked_page
+    page.tabs.setCurrentWidget(page.model)
+    qtbot.wait(200)
     press(Key.Key_2)  # the first of its class, with which the legend changes
     qtbot.wait(100)
     before = np.array(page.model.map.buffer_rgba())
@@ -93,7 +95,9 @@ def test_a_label_is_painted_and_what_was_there_is_not_drawn_anew(looked_page, pr
 
 
 def test_a_click_on_the_map_shows_the_nearest_item(looked_page, qtbot):
-    page, look = looked_page, looked_page.session.look
+    page, look = looked_page, looked_page.session.pool_map
+    page.tabs.setCurrentWidget(page.model)
+    qtbot.wait(200)
     held = page.session.current.row
     apart = [row for row in look.rows.tolist() if row != held and not page.session.view(row).is_audit]
     at = np.array([[p.x(), p.y()] for p in (pixel(page.model.map, look, row) for row in look.rows.tolist())])
@@ -112,7 +116,7 @@ def test_a_click_on_the_map_shows_the_nearest_item(looked_page, qtbot):
 
 
 def test_gallery_and_opinion_tell_groups(looked_page):
-    page, look = looked_page, looked_page.session.look
+    page, look = looked_page, looked_page.session.pool_map
     page.session.show(queries(page)[0].id)
     expected = ["audit" if item.is_audit else f"group {look.group(item.row) + 1}" for item in page.gallery.items]
     assert page.gallery.captions == expected
@@ -150,20 +154,23 @@ def test_a_look_that_comes_late_is_shown(dock, tmp_path, array_file, weights, qt
     assert dock.open(tmp_path / "s")
     page = dock.page
     qtbot.waitUntil(page.isVisible)
+    page.tabs.setCurrentWidget(page.model)
     assert page.model.curve.isVisible()
     assert not page.model.map.isVisible()
     assert page.reason.text() == "no model yet: it comes after the first training"
-    page.session.look_around()
+    page.session.map_pool()
     qtbot.waitUntil(page.model.map.isVisible)
     assert "typical" in page.gallery.toolTip()
 
 
 def test_from_scratch_nothing_changes(dock, tmp_path, array_file, qtbot):
     create_session(tmp_path / "s", Source("array", str(array_file)), ["ball", "slab"], settings=FAST, start="scratch")
-    look_around(tmp_path / "s")
+    with Session(tmp_path / "s") as session:
+        session.map_pool()
     assert dock.open(tmp_path / "s")
     page = dock.page
     qtbot.waitUntil(page.isVisible)
+    page.tabs.setCurrentWidget(page.model)
     assert page.model.curve.isVisible()
     assert not page.model.map.isVisible()
     assert set(page.gallery.captions) <= {"", "audit"}

@@ -52,7 +52,7 @@ def saved(tmp_path, result):
 
 
 def test_shrink_and_perturb_is_half_of_the_old_and_a_tenth_of_fresh_weights():
-    old, fresh = new_pair(POOL, 2, RECIPE), new_pair(POOL, 2, RECIPE.replace(seed=9))
+    old, fresh = new_pair(POOL.shape, 2, RECIPE), new_pair(POOL.shape, 2, RECIPE.replace(seed=9))
     before = {n: [p.detach().double().numpy().copy() for p in net.parameters()] for n, net in old.parts().items()}
     shrink_and_perturb(old, fresh)
     for name, net in old.parts().items():
@@ -74,11 +74,11 @@ def test_each_way_to_start_a_round_gives_another_model(tmp_path):
 
 
 def test_a_twin_has_the_teachers_depth_and_other_weights():
-    pair = new_pair(POOL, 2, RECIPE.replace(student="twin"))
+    pair = new_pair(POOL.shape, 2, RECIPE.replace(student="twin"))
     shapes = [[tuple(p.shape) for p in net.parameters()] for net in pair.parts().values()]
     assert shapes[0] == shapes[1]
     assert not torch.equal(pair.teacher.fc.weight, pair.student.fc.weight)
-    shallow = new_pair(POOL, 2, RECIPE)
+    shallow = new_pair(POOL.shape, 2, RECIPE)
     assert len(list(shallow.student.parameters())) < len(shapes[0])
     assert torch.equal(shallow.teacher.fc.weight, pair.teacher.fc.weight)
     assert len(run_round(view(), RECIPE.replace(student="twin"), CPU).queue_rows) == 20
@@ -119,7 +119,7 @@ def test_cod_compares_with_the_last_rounds_teacher(tmp_path):
     x = torch.from_numpy(POOL.read(np.arange(20, 40)))
     with torch.inference_mode():
         p = second.pair.teacher.eval()(x).logits.double().softmax(1)
-        q = load_pair(POOL, 2, RECIPE, folder).teacher.eval()(x).logits.double().softmax(1)
+        q = load_pair(POOL.shape, 2, RECIPE, folder).teacher.eval()(x).logits.double().softmax(1)
     change = ((p - q) ** 2).sum(1).numpy() / 2
     assert second.queue_rows.tolist() == (20 + np.argsort(-change, kind="stable")).tolist()
 
@@ -134,13 +134,13 @@ def test_a_session_keeps_temperatures_and_features_and_predicts_with_them(sessio
     (kept,) = session.folder.glob("features-*.npy")
     assert np.load(kept, allow_pickle=False).shape == (60, 128)
     assert point.metrics["teacher_temperature"] == session.rounds[0].record["temperatures"]["teacher"]
-    scores = session.score_pool(session.pool)
+    scores = session.model.score(session.pool)
     item = session.current
     np.testing.assert_allclose(scores.teacher_probs_NC[item.row], item.teacher_probs, atol=1e-5)
 
 
 def test_the_answer_over_half_turns_is_the_mean_of_four_answers():
-    pair = new_pair(POOL, 2, RECIPE)
+    pair = new_pair(POOL.shape, 2, RECIPE)
     rows = np.arange(7, 20)
     told = []
     found = predict_answer(pair.parts(), POOL, rows, RECIPE.replace(tta="half_turns"), CPU, told.append)
@@ -166,7 +166,7 @@ def test_a_lopsided_wedge_is_turned_about_y_alone():
     tilts = np.tile([[-60.0, 60.0]], (60, 1))
     tilts[10] = (-60, 40)
     pool = dataclasses.replace(POOL, tilt_range_N2=tilts)
-    nets = new_pair(POOL, 2, RECIPE).parts()
+    nets = new_pair(POOL.shape, 2, RECIPE).parts()
     recipe, rows = RECIPE.replace(tta="half_turns"), np.array([9, 10, 11])
     found, all_turns = (predict_answer(nets, p, rows, recipe, CPU)["teacher"].probs_NC for p in (pool, POOL))
     np.testing.assert_array_equal(found[[0, 2]], all_turns[[0, 2]])

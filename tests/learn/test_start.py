@@ -17,7 +17,8 @@ from tomotutor.learn import start as module
 from tomotutor.learn.models import build_pair
 from tomotutor.learn.start import CARD, FOLDER, PARTS, SHIPPED, find_start, load_start, read_card, write_start
 from tomotutor.session import Session
-from tomotutor.session.session_file import SessionFile, create_session
+from tomotutor.session.create import create_session
+from tomotutor.session.session_file import SessionFile
 
 SCRATCH = {**FAST, "start": "scratch"}
 FROM_START = {key: value for key, value in FAST.items() if key not in ("start", "width")}
@@ -119,7 +120,7 @@ def test_a_session_is_a_start_once_it_has_trained(tmp_path, array_file):
         assert card == {"teacher": "resnet18", "stem": "auto", "width": 0.25, "session": "first", "round": 1}
 
     recipe = new(tmp_path / "second", array_file, str(first), FROM_START)
-    assert (recipe.start, recipe.width) == ("pretrained", 0.25)
+    assert (recipe.network.start, recipe.network.width) == ("pretrained", 0.25)
     copied = tmp_path / "second" / FOLDER
     for part in PARTS:
         assert (copied / f"{part}.safetensors").read_bytes() == (folder / f"{part}.safetensors").read_bytes()
@@ -271,7 +272,7 @@ def test_a_session_keeps_a_copy_of_its_start(tmp_path, array_file, weights):
 
 def test_volumes_start_pretrained_by_default(tmp_path, array_file, shipped):
     recipe = new(tmp_path / "s", array_file, settings=FROM_START)
-    assert (recipe.start, recipe.width) == ("pretrained", 0.25)
+    assert (recipe.network.start, recipe.network.width) == ("pretrained", 0.25)
     assert (tmp_path / "s" / FOLDER / "teacher.safetensors").read_bytes() == (
         shipped / "teacher.safetensors"
     ).read_bytes()
@@ -280,7 +281,7 @@ def test_volumes_start_pretrained_by_default(tmp_path, array_file, shipped):
 @pytest.mark.parametrize("asked", [{"start": "scratch"}, {"settings": {"start": "scratch"}}, {"recipe": "paper"}])
 def test_scratch_and_the_paper_s_recipe_start_from_nothing(tmp_path, array_file, shipped, asked):
     recipe = new(tmp_path / "s", array_file, **asked)
-    assert recipe.start == "scratch"
+    assert recipe.network.start == "scratch"
     assert not (tmp_path / "s" / FOLDER).exists()
 
 
@@ -289,7 +290,7 @@ def test_images_start_from_scratch(tmp_path, shipped):
     path = tmp_path / "images.npz"
     np.savez(path, x=x[:, 8], y=y, classes=np.array(["ball", "slab"]))
     recipe = new(tmp_path / "a", path, ndim=2)
-    assert recipe.start == "scratch"
+    assert recipe.network.start == "scratch"
     assert not (tmp_path / "a" / FOLDER).exists()
     for asked in ({"start": "pretrained"}, {"start": str(shipped)}, {"settings": {"start": "pretrained"}}):
         with pytest.raises(TomoTutorError, match="these weights are for volumes with a class for each"):
@@ -300,7 +301,7 @@ def test_images_start_from_scratch(tmp_path, shipped):
 @pytest.mark.parametrize("settings", [{"width": "1"}, {"teacher": "resnet34"}, {"stem": "3s1"}, {"student": "twin"}])
 def test_networks_of_another_shape_start_from_scratch_or_are_refused(tmp_path, array_file, shipped, settings):
     recipe = new(tmp_path / "a", array_file, settings=settings)
-    assert recipe.start == "scratch"
+    assert recipe.network.start == "scratch"
     assert not (tmp_path / "a" / FOLDER).exists()
     with pytest.raises(TomoTutorError, match="choose the start scratch, or leave teacher, stem and width as they are"):
         new(tmp_path / "b", array_file, "pretrained", settings)

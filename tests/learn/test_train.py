@@ -190,9 +190,9 @@ def test_batches_show_every_item_equally_often():
 
 def test_number_of_steps():
     app, paper, pretrained = preset("app", 2), preset("paper", 3), preset("app", 3)
-    assert number_of_steps(app, 100, warm=False) == number_of_steps(app, 400, warm=False) == app.steps
-    assert number_of_steps(app, 400, warm=True) == app.steps // 2
-    assert number_of_steps(pretrained, 100, warm=False) == pretrained.steps == 200
+    assert number_of_steps(app, 100, warm=False) == number_of_steps(app, 400, warm=False) == app.training.steps
+    assert number_of_steps(app, 400, warm=True) == app.training.steps // 2
+    assert number_of_steps(pretrained, 100, warm=False) == pretrained.training.steps == 200
     assert number_of_steps(pretrained, 800, warm=False) == 8 * 800 / 16
     assert number_of_steps(paper, 2400, warm=True) == 100 * 2400 / 64
 

@@ -15,7 +15,7 @@ from tomotutor.cli import main
 from tomotutor.data.sources import Source
 from tomotutor.formats import mask_png
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 FAST = {
     "steps": "3",
@@ -51,18 +51,18 @@ def session(folder):
 def give(session, n):
     for _ in range(n):
         row = session.current.row
-        session.label_mask(session.current.id, Y[row])
+        session.label(session.current.id, Y[row])
 
 
 def test_a_data_set_with_masks_makes_a_segmentation_session(session):
     assert session.is_segmentation
     assert session.classes == ("ground", "disc")
-    assert (session.recipe.teacher, session.recipe.audit_share) == ("drn_d_22", 0)
+    assert (session.recipe.network.teacher, session.recipe.audit.share) == ("drn_d_22", 0)
 
 
 def test_a_mask_is_on_disk_when_label_mask_returns(session, folder):
     row = session.current.row
-    view = session.label_mask(session.current.id, Y[row])
+    view = session.label(session.current.id, Y[row])
     assert view.label.startswith(f"{row:06d}-")
     file = folder / "masks" / view.label
     with Image.open(file) as image:
@@ -79,13 +79,13 @@ def test_a_mask_is_on_disk_when_label_mask_returns(session, folder):
 
 def test_the_mask_is_written_before_the_row_that_names_it(session, folder, monkeypatch):
     seen = []
-    append = session._store.append
+    append = session._database.append
 
-    def spy(entries):
+    def spy(entries, *, together=False):
         seen.append((folder / "masks" / entries[0].label).is_file())
-        return append(entries)
+        return append(entries, together=together)
 
-    monkeypatch.setattr(session._store, "append", spy)
+    monkeypatch.setattr(session._database, "append", spy)
     give(session, 2)
     assert seen == [True, True]
 
@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_leaves_neither_mask_nor_label(session, folder, monk
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
         with pytest.raises(TomoTutorError, match="No space left on device"):
-            session.label_mask(current.id, Y[current.row])
+            session.label(current.id, Y[current.row])
     assert session.labels() == {}
     assert not list((folder / "masks").glob("*"))
     assert session.current == current
@@ -106,9 +106,9 @@ def test_a_disk_that_is_full_leaves_neither_mask_nor_label(session, folder, monk
 
 def test_undo_and_painting_again_keep_every_file(session, folder):
     row, item = session.current.row, session.current.id
-    first = session.label_mask(item, Y[row]).label
+    first = session.label(item, Y[row]).label
     other = np.where(Y[row] == 255, 0, Y[row])
-    second = session.label_mask(item, other).label
+    second = session.label(item, other).label
     assert first != second
     np.testing.assert_array_equal(session.mask(row), other)
     session.undo()
@@ -116,7 +116,7 @@ def test_undo_and_painting_again_keep_every_file(session, folder):
     session.undo()
     assert session.mask(row) is None
     assert {p.name for p in (folder / "masks").iterdir()} == {first, second}
-    assert session.label_mask(item, Y[row]).label == first  # the same mask, the same file
+    assert session.label(item, Y[row]).label == first  # the same mask, the same file
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ def test_undo_and_painting_again_keep_every_file(session, folder):
 )
 def test_wrong_masks_are_refused(session, folder, mask, message):
     with pytest.raises(TomoTutorError, match=message):
-        session.label_mask("0", mask)
+        session.label("0", mask)
     assert not (folder / "masks").exists()
     assert session.labels() == {}
 
 
 def test_a_session_takes_one_kind_of_answer(session, session_folder):
-    with pytest.raises(TomoTutorError, match="takes masks, not a class for each item"):
+    with pytest.raises(TomoTutorError, match="item 0: found the class 'disc'; this session takes masks"):
         session.label("0", "disc")
     with pytest.raises(TomoTutorError, match="made for segmentation; make a new session for classification"):
         session.set_recipe(session.recipe.replace(task="classification", teacher="resnet18"))
     plain = Session(session_folder)
-    with pytest.raises(TomoTutorError, match="takes a class for each item, not masks"):
-        plain.label_mask("0", np.zeros((16, 16)))
+    with pytest.raises(TomoTutorError, match="item 0: found a mask; expected a class"):
+        plain.label("0", np.zeros((16, 16)))
     plain.close()
 
 
@@ -272,9 +272,9 @@ def test_masks_painted_elsewhere_are_imported_all_or_none(pictures, capsys):
 
 
 def test_a_strategy_without_meaning_for_masks_is_refused_when_the_session_is_made(pictures, capsys):
-    from tomotutor.learn.strategies import STRATEGIES
+    from tomotutor.learn.recipe import CHOICES, PER_PIXEL
 
-    unfit = [name for name, strategy in STRATEGIES.items() if not strategy.per_pixel]
+    unfit = [name for name in CHOICES["strategy"] if name not in PER_PIXEL]
     for name in unfit[:1]:
         new = [
             "new",

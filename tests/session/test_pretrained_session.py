@@ -21,8 +21,8 @@ from tomotutor.learn.strategies.geometry import unit
 from tomotutor.learn.train import predict
 from tomotutor.session import Session
 from tomotutor.session.audit import is_better
+from tomotutor.session.create import create_session
 from tomotutor.session.round_folder import round_folder
-from tomotutor.session.session_file import create_session
 
 SETTINGS = {key: value for key, value in FAST.items() if key != "start"}
 
@@ -51,8 +51,8 @@ def make_session(tmp_path, array_file, name="s", **settings):
 
 def test_the_first_questions_are_typical_members_of_different_groups(tmp_path, array_file):
     session = make_session(tmp_path, array_file, audit_share="0")
-    session.look_around()
-    look = session.look
+    session.map_pool()
+    look = session.pool_map
     assert sorted(look.rows) == list(range(60))
     assert len(set(look.group_N)) == 8  # as many as labels are asked for before the first training
     size = np.bincount(look.group_N)
@@ -79,9 +79,9 @@ def test_a_pool_of_a_few_items_has_a_look_too(tmp_path, items):
     x, _ = two_kinds(items)
     np.savez(tmp_path / "few.npz", x=x)
     session = make_session(tmp_path, tmp_path / "few.npz")
-    session.look_around()
-    assert session.look.xy_N2.shape == (items, 2)
-    assert sorted(session.look.order) == list(range(items))
+    session.map_pool()
+    assert session.pool_map.xy_N2.shape == (items, 2)
+    assert sorted(session.pool_map.order) == list(range(items))
     session.close()
 
 
@@ -89,7 +89,7 @@ def test_labels_given_before_the_look_stay_and_are_not_asked_again(tmp_path, arr
     session = make_session(tmp_path, array_file)
     first = session.current
     session.label(first.id, "ball")
-    session.look_around()
+    session.map_pool()
     assert session.labels() == {first.row: "ball"}
     assert first.row not in [session.current.row, *(item.row for item in session.upcoming(59))]
     session.close()
@@ -121,7 +121,7 @@ def test_one_label_of_each_class_is_enough_to_train_on(tmp_path):
 def test_audit_items_stay_a_uniform_share_whatever_is_typical(tmp_path, array_file):
     session = make_session(tmp_path, array_file)
     before = {row for row in range(60) if session.view(row).is_audit}
-    session.look_around()
+    session.map_pool()
     assert {row for row in range(60) if session.view(row).is_audit} == before
     assert [item.is_audit for item in [session.current, *session.upcoming(7)]] == [False] * 7 + [True]
     session.close()
@@ -129,8 +129,8 @@ def test_audit_items_stay_a_uniform_share_whatever_is_typical(tmp_path, array_fi
 
 def test_a_session_from_scratch_has_nothing_to_look_with(session):
     before = session.current
-    session.look_around()
-    assert session.look is None
+    session.map_pool()
+    assert session.pool_map is None
     assert session.current == before
 
 
@@ -168,8 +168,8 @@ def test_the_next_session_of_a_lab_starts_from_the_last_one(tmp_path, array_file
     assert all(torch.equal(kept[name], trained[name]) for name in trained)
     assert json.loads((tmp_path / "next" / "start" / "start.json").read_text())["session"] == "s"
     following = Session(tmp_path / "next")
-    following.look_around()
-    assert following.look is not None
+    following.map_pool()
+    assert following.pool_map is not None
     following.close()
 
 
@@ -203,8 +203,8 @@ def test_a_start_that_is_worse_than_none_is_noticed_and_left(tmp_path, caplog):
     check = session.rounds[-1].record["metrics"]["start_check"]
     assert check["n"] >= 8
     assert check["scratch"] > check["pretrained"]
-    assert session.recipe.start == "scratch"
-    assert session.recipe.cold_start == "random"
+    assert session.recipe.network.start == "scratch"
+    assert session.recipe.query.cold_start == "random"
     (notice,) = notices
     assert (
         f"have {check['scratch']} of {check['n']} check items right, the pretrained ones {check['pretrained']}"
@@ -225,7 +225,7 @@ def test_a_start_that_is_as_good_is_kept_and_asked_about_only_when_the_items_hav
     checks = [record.record["metrics"].get("start_check") for record in session.rounds]
     assert checks[0]["n"] == 9
     assert checks[1] is None
-    assert session.recipe.start == "pretrained"
+    assert session.recipe.network.start == "pretrained"
     session.close()
 
 
@@ -245,7 +245,7 @@ def test_better_is_what_chance_does_not_explain(wins, losses, both, better):
 def test_a_recipe_goes_back_to_scratch_without_what_belongs_to_the_start():
     recipe = Recipe(**PRETRAINED).replace(query_size=33, seed=5)
     assert recipe.from_scratch() == Recipe(query_size=33, seed=5, tta="half_turns")  # answers stay comparable
-    assert recipe.replace(steps=77).from_scratch().steps == 77  # what a person chose stays
+    assert recipe.replace(steps=77).from_scratch().training.steps == 77  # what a person chose stays
     assert recipe.with_settings({"start": "scratch", "steps": "9"}) == Recipe(
         query_size=33, seed=5, steps=9, tta="half_turns"
     )
@@ -260,11 +260,11 @@ def test_a_typical_cold_start_needs_a_start():
 
 def test_the_final_answer_is_the_mean_over_half_turns(tmp_path, array_file):
     session = make_session(tmp_path, array_file, audit_share="0")
-    assert session.recipe.tta == "half_turns"
+    assert session.recipe.network.tta == "half_turns"
     answer_truthfully(session, 8)
     session.run_round()
     found = session.predictions()
-    parts = load_pair(session.pool, len(session.classes), session.recipe, round_folder(session.folder, 1)).parts()
+    parts = load_pair(session.pool.shape, len(session.classes), session.recipe, round_folder(session.folder, 1)).parts()
     x = torch.from_numpy(session.pool.read(np.arange(60)))
     with torch.inference_mode():
         turned = [x, *(half_turn(x, axis) for axis in "xyz")]
@@ -277,5 +277,5 @@ def test_the_final_answer_is_the_mean_over_half_turns(tmp_path, array_file):
 
 
 def test_a_session_of_before_answers_as_before():
-    old = {key: value for key, value in Recipe(**PRETRAINED).to_dict().items() if key != "tta"}
-    assert Recipe.from_dict(old).tta == "none"
+    old = {key: value for key, value in Recipe(**PRETRAINED).flat().items() if key != "tta"}
+    assert Recipe.from_dict(old).network.tta == "none"

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.session.database import RoundRecord, SessionStore
+from tomotutor.session.database import Database, RoundRecord
 from tomotutor.session.label_log import Entry, replay
 
 
 @pytest.fixture
 def folder(tmp_path):
-    SessionStore.create(tmp_path, ["a:1", "a:2", "b:3"], np.array([0, 1, 1]))
+    Database.create(tmp_path, ["a:1", "a:2", "b:3"], np.array([0, 1, 1]))
     return tmp_path
 
 
 @pytest.fixture
 def store(folder):
-    opened = SessionStore(folder, write=True)
+    opened = Database(folder, write=True)
     yield opened
     opened.close()
 
@@ -43,7 +43,7 @@ def test_entries_come_back_as_they_were(store, folder):
     assert written[0].seq == 1
     store.append([entry(2, "unsure")])
     store.close()
-    assert SessionStore(folder, write=False).entries() == [written[0], Entry(2, "2026-01-01T00:00:00", 2, "unsure")]
+    assert Database(folder, write=False).entries() == [written[0], Entry(2, "2026-01-01T00:00:00", 2, "unsure")]
 
 
 def test_undo_is_a_new_row_and_the_label_before_holds_again(store):
@@ -51,9 +51,9 @@ def test_undo_is_a_new_row_and_the_label_before_holds_again(store):
     undo = store.append([Entry(0, "", 0, "undo", undoes=second.seq)])
     assert len(store.entries()) == 3
     state = replay(store.entries())
-    assert state.label(0) == "x"
+    assert state.last(0).label == "x"
     state.apply(store.append([Entry(0, "", 0, "undo", undoes=first.seq)])[0])
-    assert state.label(0) is None
+    assert state.last(0) is None
     assert undo[0].undoes == 2
 
 
@@ -62,7 +62,7 @@ def test_state_lists_items_by_their_last_answer():
     state = replay([Entry(**{**e.__dict__, "seq": i}) for i, e in enumerate(entries, 1)])
     assert state.items("skip") == [2]
     assert state.items("unsure") == [1]
-    assert state.labels() == {0: "x"}
+    assert {item: e.label for item, e in state.labels().items()} == {0: "x"}
     assert state.first_answer(0).seq == 1
 
 
@@ -100,20 +100,20 @@ def test_rounds_and_audit_predictions(store):
 
 def test_one_writer_many_readers(store, folder):
     with pytest.raises(TomoTutorError, match="open in another TomoTutor; close it there first"):
-        SessionStore(folder, write=True)
+        Database(folder, write=True)
     code = (
-        "from tomotutor.session.database import SessionStore; from pathlib import Path; "
-        f"SessionStore(Path({str(folder)!r}), write=True)"
+        "from tomotutor.session.database import Database; from pathlib import Path; "
+        f"Database(Path({str(folder)!r}), write=True)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "open in another TomoTutor" in done.stderr
-    reader = SessionStore(folder, write=False)
+    reader = Database(folder, write=False)
     store.append([entry(0)])
     assert len(reader.entries()) == 1
     with pytest.raises(TomoTutorError):
         reader.append([entry(0)])
     store.close()
-    SessionStore(folder, write=True).close()
+    Database(folder, write=True).close()
 
 
 def test_commits_are_synchronous_with_a_rollback_journal(store):
@@ -123,17 +123,17 @@ def test_commits_are_synchronous_with_a_rollback_journal(store):
 
 def test_what_is_no_session_is_said(tmp_path):
     with pytest.raises(TomoTutorError, match="not a session"):
-        SessionStore(tmp_path, write=True)
+        Database(tmp_path, write=True)
     (tmp_path / "labels.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(TomoTutorError, match="not a session database that can be read"):
-        SessionStore(tmp_path, write=True)
+    with pytest.raises(TomoTutorError, match=r"damaged or no database of labels .*tomotutor repair"):
+        Database(tmp_path, write=True)
     (tmp_path / "labels.sqlite").unlink()
-    SessionStore.create(tmp_path, ["a"], np.array([0]))
+    Database.create(tmp_path, ["a"], np.array([0]))
     connection = sqlite3.connect(tmp_path / "labels.sqlite")
     connection.execute("UPDATE meta SET value = '99'")
     connection.commit()
     connection.close()
     with pytest.raises(TomoTutorError, match="another version of TomoTutor"):
-        SessionStore(tmp_path, write=True)
+        Database(tmp_path, write=True)
     with pytest.raises(TomoTutorError, match="another version"):  # and the lock was given back
-        SessionStore(tmp_path, write=True)
+        Database(tmp_path, write=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,10 +14,10 @@ class Progress:
 
     Attributes
     ----------
-    stage : {"train", "score", "densities"}
+    stage : {"read", "train", "score", "densities"}
         What is running.
     done, total : int
-        Mini-batches (train), items (score) or complexes (densities, of a pretraining).
+        Mini-batches (train), items (read, score) or complexes (densities, of a pretraining).
     epoch, epochs : int
         Passes over the labeled set, counted from 1; 0 while scoring.
     loss : float
@@ -35,6 +36,27 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+
+
+class Clock:
+    """Tells how far a stage is and, by the time it took so far, how long the rest of it takes.
+
+    Parameters
+    ----------
+    report : callable
+        Who is told.
+    stage, total : str, int
+        As in `Progress`; the stage begins now.
+    """
+
+    def __init__(self, report: Report, stage: str, total: int) -> None:
+        self._report, self._stage, self._total = report, stage, total
+        self._start = time.perf_counter()
+
+    def tell(self, done: int, *, epoch: int = 0, epochs: int = 0, loss: float = math.nan) -> None:
+        """Report that `done` of the total is done."""
+        eta_s = (time.perf_counter() - self._start) / done * (self._total - done) if done else math.nan
+        self._report(Progress(self._stage, done, self._total, epoch, epochs, loss, eta_s))
 
 
 def ignore(progress: Progress) -> None:

@@ -31,7 +31,8 @@ from tomotutor.data.sources import open_pool
 from tomotutor.oracle import classes as oracle
 from tomotutor.oracle import masks as mask_oracle
 from tomotutor.session import Session
-from tomotutor.session.session_file import JUNK, create_session
+from tomotutor.session.classes import JUNK
+from tomotutor.session.create import create_session
 
 Line = dict[str, Any]
 Annotator = tuple[

@@ -23,7 +23,7 @@ from tomotutor.benchmark.experiments import Experiment, Plan
 from tomotutor.data.sources import Source, open_pool
 from tomotutor.formats.label_csv import LabelRow, read_labels
 from tomotutor.oracle.classes import array_labels
-from tomotutor.session.session_file import JUNK
+from tomotutor.session.classes import JUNK
 
 
 @dataclass(frozen=True)

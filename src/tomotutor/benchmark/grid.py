@@ -79,10 +79,12 @@ def samples(cell: Cell, pool: int, test: int) -> tuple[int, int]:
     trained = scored = 0
     for k in range(cell.trainings):
         labels = pool if cell.method == REFERENCE else cell.plan.budgets[k]
-        trained += recipe.batch_size * number_of_steps(recipe, labels, warm=k > 0 and recipe.init == "warm")
-        candidates = min(recipe.candidate_factor * cell.queries[k], pool - labels)
+        trained += recipe.training.batch_size * number_of_steps(
+            recipe, labels, warm=k > 0 and recipe.training.init == "warm"
+        )
+        candidates = min(recipe.query.candidate_factor * cell.queries[k], pool - labels)
         probes = cell.experiment.probes
-        answers = (test + labels + pool * ("pool" in probes)) * (4 if recipe.tta == "half_turns" else 1)
+        answers = (test + labels + pool * ("pool" in probes)) * (4 if recipe.network.tta == "half_turns" else 1)
         scored += candidates * (1 + ("gradient" in probes)) + answers
     return trained, scored
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,20 +27,6 @@ from tomotutor.session.round_folder import read_scores, round_folder
 MAP_ITEMS = 500  # candidates on the map beside the picks
 
 
-def subset(pool: Pool, rows: np.ndarray) -> Pool:
-    """Return some items of a pool as a pool."""
-
-    def of_row(function: Callable[[int], Any] | None) -> Callable[[int], Any] | None:
-        return None if function is None else lambda i: function(int(rows[i]))
-
-    columns = ("padded_N", "group_N", "tilt_range_N2", "angles_deg_N3", "offset_zyx_N3", "truth_N")
-    taken: dict[str, Any] = {name: values[rows] for name in columns if len(values := getattr(pool, name))}
-    functions: dict[str, Any] = {
-        name: of_row(getattr(pool, name)) for name in ("cut", "prepared", "statistics", "truth_mask")
-    }
-    return dataclasses.replace(pool, ids=tuple(pool.ids[row] for row in rows), cache=None, **taken, **functions)
-
-
 def measure_round(
     session: Session, truth_N: np.ndarray, test: Pool, test_truth_N: np.ndarray, report: Report | None = None
 ) -> dict[str, Any]:
@@ -65,10 +50,10 @@ def measure_round(
         items.
     """
     used = np.flatnonzero(test_truth_N != UNKNOWN)
-    probs_NC = session.score_pool(subset(test, used), report).teacher_probs_NC
+    probs_NC = session.model.score(test.take(used), report).teacher_probs_NC
     found = metrics.classification(probs_NC, test_truth_N[used])
     labeled = np.array(sorted(session.labels()), np.int64)
-    trained = session.score_pool(subset(session.pool, labeled), report).teacher_probs_NC.argmax(1)
+    trained = session.model.score(session.pool.take(labeled), report).teacher_probs_NC.argmax(1)
     found["train_accuracy"] = float((trained == truth_N[labeled]).mean())
     return found
 
@@ -93,12 +78,12 @@ def measure_masks(
             if known is not None:
                 confusion.add(known, mask_YX)
 
-        session.apply_masks(pool, add, report)
+        session.model.score_masks(pool, add, report)
         return confusion
 
     labeled = np.array(sorted(session.labels()), np.int64)
     tested = confusion_of(test, test_truth)
-    trained = confusion_of(subset(session.pool, labeled), lambda row: truth(int(labeled[row])))
+    trained = confusion_of(session.pool.take(labeled), lambda row: truth(int(labeled[row])))
     per_class = [None if np.isnan(iou) else float(iou) for iou in tested.iou_C]
     return {
         "miou": tested.mean_iou,
@@ -109,14 +94,16 @@ def measure_masks(
 
 
 def _compute(session: Session, recipe: Recipe) -> Compute:
-    return compute_for(session.pool, len(session.classes), recipe, available_threads(), session.folder / "compute.json")
+    return compute_for(
+        session.pool.shape, len(session.classes), recipe, available_threads(), session.folder / "compute.json"
+    )
 
 
 def _candidates(session: Session, report: Report | None) -> tuple[np.ndarray, Scores]:
     """Return R_U of the last round, the picks in front, and what its teacher says of them."""
     number, recipe = session.rounds[-1].number, session.recipe
-    rows = read_scores(session.folder, number).queue_rows
-    pair = load_pair(session.pool, len(session.classes), recipe, round_folder(session.folder, number))
+    rows = read_scores(session.folder, number, len(session.ids)).queue_rows
+    pair = load_pair(session.pool.shape, len(session.classes), recipe, round_folder(session.folder, number))
     nets = {"teacher": pair.teacher}
     return rows, predict(nets, session.pool.read, rows, _compute(session, recipe), report=report or ignore)["teacher"]
 
@@ -128,8 +115,8 @@ def pool_accuracy(session: Session, truth_N: np.ndarray, left: int, report: Repo
 
 def pick_accuracy(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
     """Accuracy of the teacher on the M items that it asks next (Fig. 1)."""
-    scores = read_scores(session.folder, session.rounds[-1].number)
-    picks = scores.queue_rows[: session.recipe.query_size]
+    scores = read_scores(session.folder, session.rounds[-1].number, len(session.ids))
+    picks = scores.queue_rows[: session.recipe.query.query_size]
     if not left or not len(picks):
         return {}
     predicted = scores.teacher_probs_NC[np.searchsorted(scores.rows, picks)].argmax(1)
@@ -140,7 +127,7 @@ def error_ranking(session: Session, truth_N: np.ndarray, left: int, report: Repo
     """How well disagreement and entropy tell the candidates that the teacher has wrong from those it has right (area
     under the ROC).
     """
-    scores = read_scores(session.folder, session.rounds[-1].number)
+    scores = read_scores(session.folder, session.rounds[-1].number, len(session.ids))
     rows = np.sort(scores.queue_rows)
     at = np.searchsorted(scores.rows, rows)
     probs_NC = scores.teacher_probs_NC[at].astype(np.float64)
@@ -162,7 +149,7 @@ def gradient_hits(session: Session, truth_N: np.ndarray, left: int, report: Repo
         return {}
     rows, scores = _candidates(session, report)
     norm_N = metrics.last_layer_gradient_norm(scores.probs_NC, scores.embedding_ND, truth_N[rows])
-    return {"gradient": metrics.top_hits(norm_N, np.arange(len(rows)) < session.recipe.query_size)}
+    return {"gradient": metrics.top_hits(norm_N, np.arange(len(rows)) < session.recipe.query.query_size)}
 
 
 def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report | None) -> dict[str, Any]:
@@ -170,7 +157,7 @@ def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report |
     if left != 1:
         return {}
     rows, scores = _candidates(session, report)
-    m = min(session.recipe.query_size, len(rows))
+    m = min(session.recipe.query.query_size, len(rows))
     others = np.random.default_rng(session.recipe.seed).permutation(np.arange(m, len(rows)))[:MAP_ITEMS]
     shown = np.concatenate([np.arange(m), np.sort(others)])
     method, xy_N2 = _plane(scores.embedding_ND[shown].astype(np.float64))
@@ -222,7 +209,7 @@ def train_deeper(
     recipe = session.recipe.replace(teacher=teacher, init="scratch")
     compute = _compute(session, recipe)
     labeled = np.array(sorted(session.labels()), np.int64)
-    pair = new_pair(session.pool, len(session.classes), recipe)
+    pair = new_pair(session.pool.shape, len(session.classes), recipe)
     fit(
         pair,
         session.pool.read(labeled),

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.settings import Setting
+from tomotutor.data.source import DATA_SETS, KINDS, OPTIONS, Source, offered
 
 if TYPE_CHECKING:
     from tomotutor.base.progress import Progress
-    from tomotutor.data.sources import Source
     from tomotutor.session.status import CurvePoint
 
 Commands = argparse._SubParsersAction
-
-# a test holds them against the registry, which this module does not import: --help must be quick
-DATASET_NAMES = ("cifar10", "cifar100", "svhn", "caltech101", "imagenet", "cityscapes", "camvid")
 
 
 def add_command(
@@ -47,19 +45,15 @@ def tty_line(text: str) -> None:
 
 
 def show_progress(progress: Progress) -> None:
-    """Show how far training or scoring is."""
+    """Show how far reading, training or scoring is."""
     if progress.stage == "train":
         epoch = f", epoch {progress.epoch}" if progress.epochs > 1 else ""
         what = f"training: mini-batch {progress.done} of {progress.total}{epoch}, loss {progress.loss:.3f}"
     else:
-        what = f"{'scoring' if progress.stage == 'score' else progress.stage}: {progress.done} of {progress.total}"
+        stage = {"read": "reading items", "score": "scoring"}.get(progress.stage, progress.stage)
+        what = f"{stage}: {progress.done} of {progress.total}"
     left = f", {progress.eta_s:.0f} s left" if math.isfinite(progress.eta_s) else ""
     tty_line(what + left if progress.done < progress.total else "")
-
-
-def show_reading(done: int, total: int) -> None:
-    """Show how many items were read."""
-    tty_line(f"reading items: {done} of {total}" if done < total else "")
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,140 +76,47 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         nargs=2,
         metavar=("NAME", "DIR"),
-        help="folder of a published data set as it is distributed: " + ", ".join(DATASET_NAMES),
+        help="folder of a published data set as it is distributed: " + ", ".join(DATA_SETS),
     )
-    options = parser.add_argument_group("about the input")
-    add_list_arguments(options)
-    options.add_argument(
-        "--box", type=int, default=32, metavar="VOXELS", help="edge of the boxes cut from tomograms (default 32)"
-    )
-    options.add_argument(
-        "--protein",
-        choices=("dark", "bright"),
-        default="",
-        help="contrast of the input (default: dark in tomograms, bright in other 3D input)",
-    )
-    options.add_argument(
-        "--ndim",
-        type=int,
-        choices=(2, 3),
-        default=0,
-        help="dimensions of an item, where a stack or array could be either",
-    )
-    options.add_argument(
-        "--split", default="", metavar="NAME", help="part of a data set: train (default), test, val, …"
-    )
-    options.add_argument(
-        "--size",
-        default="",
-        metavar="N|WxH",
-        help="resize images: to N×N from the centre (shorter edge to 8/7 of N first), or to width x height",
-    )
-    options.add_argument(
-        "--key", default="x", metavar="NAME", help="name of the items' array in an .npz, HDF5 or Zarr file (default x)"
-    )
-    options.add_argument(
-        "--bytes",
-        choices=("signed", "unsigned"),
-        default="",
-        help="what 8-bit voxels are (default: as the header says)",
-    )
-    prepared = parser.add_argument_group("preparation of 3D items")
-    prepared.add_argument(
-        "--rescale", type=float, default=0.0, metavar="A", help="bring items to this voxel size in Å, in Fourier space"
-    )
-    prepared.add_argument(
-        "--low-pass",
-        type=float,
-        default=0.0,
-        metavar="A",
-        help="filter items to this resolution in Å, with a soft edge",
-    )
-    prepared.add_argument(
-        "--normalise",
-        choices=("box", "tomogram"),
-        default="box",
-        help="mean 0 and deviation 1 by an item's own voxels (default) or by those of its tomogram",
-    )
-    prepared.add_argument(
-        "--tilt-range",
-        type=float,
-        nargs=2,
-        default=(),
-        metavar=("MIN", "MAX"),
-        help="smallest and largest tilt in degrees, of all tomograms",
-    )
-    prepared.add_argument(
-        "--tilt-dir",
-        metavar="DIR",
-        default="",
-        help="folder with the tilts of each tomogram, <tomogram>.tlt or .rawtlt",
-    )
-    prepared.add_argument(
-        "--denoised-dir",
-        metavar="DIR",
-        default="",
-        help="folder with denoised tomograms, called as the raw ones: to look at, not to train on",
-    )
+    for group, title in (
+        ("where", "what belongs to the input"),
+        ("reading", "how the input is to be understood"),
+        ("preparation", "preparation of items"),
+    ):
+        _add_options(parser.add_argument_group(title), [it for it in OPTIONS.values() if it.group == group])
 
 
-def add_list_arguments(options: argparse._ActionsContainer) -> None:
+def add_list_arguments(parser: argparse._ActionsContainer) -> None:
     """Add the arguments that say how a particle list and its tomograms are to be understood."""
-    options.add_argument("--tomograms", metavar="STAR", default="", help="RELION tomogram set (tomograms.star)")
-    options.add_argument("--tomogram-dir", metavar="DIR", default="", help="further folder to look for tomograms in")
-    options.add_argument(
-        "--voxel-size", type=float, default=0.0, metavar="A", help="voxel size in Å, over what the headers say"
-    )
-    options.add_argument(
-        "--coordinate-pixel-size",
-        type=float,
-        default=0.0,
-        metavar="A",
-        help=(
-            "what one pixel of the list's coordinates measures, in Å, where the list does not tell or tells it wrongly"
-        ),
-    )
-    options.add_argument(
-        "--centre",
-        choices=("relion-napari",),
-        default="",
-        help=(
-            "for centred coordinates of RELION's napari picker or pytom-match-pick, whose 0 lies one "
-            "tilt-series pixel below size/2"
-        ),
-    )
+    _add_options(parser, [it for it in OPTIONS.values() if it.more.get("of_list")])
+
+
+def _add_options(parser: argparse._ActionsContainer, options: Sequence[Setting]) -> None:
+    """Add arguments as the options of an input are declared."""
+    for it in options:
+        more: dict[str, Any] = {"type": it.more.get("read", it.kind)}
+        if it.choices:
+            more["choices"] = offered(it.name)
+        else:
+            more["metavar"] = it.more["metavar"]
+        if isinstance(it.more.get("metavar"), tuple):
+            more["nargs"] = len(it.more["metavar"])
+        parser.add_argument(it.more["flag"], dest=it.name, default=it.default, help=it.help, **more)
 
 
 def read_source(args: argparse.Namespace) -> Source:
     """Return the input that the arguments describe."""
-    from tomotutor.data.sources import DATASETS, SOURCES, Source
+    kind, path = args.dataset or next((kind, getattr(args, kind)) for kind in KINDS if getattr(args, kind))
+    if args.dataset and kind not in DATA_SETS:
+        raise TomoTutorError(f"--dataset {kind}: expected one of {', '.join(DATA_SETS)}")
+    return source_of(kind, path, args)
 
-    kind, path = args.dataset or next((kind, getattr(args, kind)) for kind in SOURCES if getattr(args, kind))
-    if args.dataset and kind not in DATASETS:
-        raise TomoTutorError(f"--dataset {kind}: expected one of {', '.join(DATASETS)}")
-    return Source(
-        kind,
-        str(Path(path).resolve()),
-        args.tomograms,
-        str(Path(path).resolve().parent),
-        args.tomogram_dir,
-        args.box,
-        args.voxel_size,
-        args.protein,
-        args.ndim,
-        args.key,
-        rescale=args.rescale,
-        low_pass=args.low_pass,
-        normalise=args.normalise,
-        tilt_range=tuple(args.tilt_range),
-        tilt_dir=args.tilt_dir,
-        byte_sign=args.bytes,
-        denoised_dir=args.denoised_dir,
-        coordinate_pixel_size=args.coordinate_pixel_size,
-        centre=args.centre,
-        split=args.split,
-        size=read_size(args.size),
-    )
+
+def source_of(kind: str, path: str, args: argparse.Namespace) -> Source:
+    """Return the input of a kind at a path, with the options that the arguments have."""
+    file = Path(path).resolve()
+    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
+    return Source(kind, str(file), root=str(file.parent), **given)
 
 
 def numbers(kind: type, count: int) -> Any:
@@ -261,16 +162,6 @@ def read_device(name: str) -> str:
             "mps"
         ) from None
     return name
-
-
-def read_size(text: str) -> tuple[int, ...]:
-    """Read N or WIDTHxHEIGHT; returns (n,) or (y, x)."""
-    if not text:
-        return ()
-    try:
-        return tuple(int(part) for part in reversed(text.lower().replace("×", "x").split("x")))
-    except ValueError:
-        raise TomoTutorError(f"--size {text}: expected one edge, as in 224, or WIDTHxHEIGHT, as in 120x90") from None
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, str]:

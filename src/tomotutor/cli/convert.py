@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tomotutor.cli.common import Commands, add_command, add_list_arguments
+from tomotutor.cli.common import Commands, add_command, add_list_arguments, source_of
 
 LIST_NAMES = (
     "relion",
@@ -19,20 +19,9 @@ LIST_NAMES = (
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from tomotutor.data.sources import Source
     from tomotutor.export.lists import convert_list
 
-    path = Path(args.list).resolve()
-    source = Source(
-        "particles",
-        str(path),
-        args.tomograms,
-        str(path.parent),
-        args.tomogram_dir,
-        voxel_size=args.voxel_size,
-        coordinate_pixel_size=args.coordinate_pixel_size,
-        centre=args.centre,
-    )
+    source = source_of("particles", args.list, args)
     print(convert_list(source, Path(args.out), args.format, args.tilt_series_pixel_size))
 
 

@@ -19,7 +19,6 @@ from tomotutor.cli.common import (
     print_json,
     read_settings,
     show_progress,
-    show_reading,
     tty_line,
 )
 from tomotutor.learn.recipe import CHOICES, PRESETS
@@ -66,8 +65,8 @@ def _set_recipe(session: Session, args: argparse.Namespace) -> None:
     recipe = session.recipe
     if args.recipe:
         recipe = preset(args.recipe, session.pool.ndim, session.source.kind, session.recipe.task)
-        if recipe.start == "pretrained":  # what a session starts from is settled when it is made
-            recipe = recipe.replace(start=session.recipe.start, width=session.recipe.width)
+        if recipe.network.start == "pretrained":  # what a session starts from is settled when it is made
+            recipe = recipe.replace(start=session.recipe.network.start, width=session.recipe.network.width)
     recipe = recipe.replace(
         initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None}
     )
@@ -132,14 +131,15 @@ def _run_masks(session: Session, args: argparse.Namespace, tell: Callable[[Curve
 
 def _demo(args: argparse.Namespace) -> None:
     from tomotutor.cli import make_parser
-    from tomotutor.session import look_around
+    from tomotutor.session import Session
     from tomotutor.session.sample import create_sample_session, sample_data
 
     folder = Path(args.dir)
     session = folder / "session"
     if not (session / "session.toml").is_file():
-        create_sample_session(session, show_reading)
-        look_around(session, show_progress)
+        create_sample_session(session, show_progress)
+        with Session(session) as opened:
+            opened.map_pool(show_progress)
     print(f"sample session: {session}")
     if not args.headless and has_screen():
         open_window(session)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tomotutor.base.errors import TomoTutorError
 from tomotutor.cli.common import (
     Commands,
     add_command,
@@ -21,15 +19,14 @@ from tomotutor.cli.common import (
     read_settings,
     read_source,
     show_progress,
-    show_reading,
     split_names,
 )
 from tomotutor.learn.recipe import CHOICES, PRESETS
 
 
 def _new(args: argparse.Namespace) -> None:
-    from tomotutor.session import look_around
-    from tomotutor.session.session_file import SessionFile, create_session
+    from tomotutor.session import Session
+    from tomotutor.session.create import create_session
 
     made = create_session(
         Path(args.session),
@@ -40,7 +37,7 @@ def _new(args: argparse.Namespace) -> None:
         recipe=args.recipe,
         settings=read_settings(args.set),
         start=args.start,
-        report=show_reading,
+        report=show_progress,
     )
     print(f"{args.session}: {made.items} items")
     if made.padded:
@@ -57,13 +54,14 @@ def _new(args: argparse.Namespace) -> None:
             "label",
             file=sys.stderr,
         )
-    if SessionFile.read(Path(args.session)).recipe.start == "pretrained":
-        look_around(Path(args.session), show_progress)
+    with Session(args.session, opened=made.opened) as session:
+        session.map_pool(show_progress)
+    if session.pool_map is not None:
         print("starts from pretrained networks: typical members of groups that look alike are asked first")
 
 
 def _relocate(args: argparse.Namespace) -> None:
-    from tomotutor.session.inputs import relocate_session
+    from tomotutor.session.relocate import relocate_session
 
     count = relocate_session(Path(args.session), args.old, args.new)
     print(f"{args.session}: its {count} items are read from {args.new} now")
@@ -73,17 +71,14 @@ def _add(args: argparse.Namespace) -> None:
     from tomotutor.session import Session
 
     source = read_source(args)
-    session = Session(args.session)
-    try:
-        count, duplicates = session.add_items(source, show_reading)
-        print(f"{args.session}: {count} items added, called like {session.pool.ids[-1]}; {len(session.pool)} in all")
-        if duplicates:
-            print(
-                f"warning: {duplicates} of them are exact duplicates; each set is asked once and shares its label",
-                file=sys.stderr,
-            )
-    finally:
-        session.close()
+    with Session(args.session) as session:
+        count, duplicates = session.add_items(source, show_progress)
+    print(f"{args.session}: {count} items added, called like {session.ids[-1]}; {len(session.ids)} in all")
+    if duplicates:
+        print(
+            f"warning: {duplicates} of them are exact duplicates; each set is asked once and shares its label",
+            file=sys.stderr,
+        )
 
 
 def _label(args: argparse.Namespace) -> None:
@@ -96,8 +91,8 @@ def _label(args: argparse.Namespace) -> None:
 def _status(args: argparse.Namespace) -> None:
     from tomotutor.session import Session
 
-    session = Session(args.session, write=False)
-    status = session.status
+    with Session(args.session, write=False) as session:
+        status = session.status
     if args.json:
         print_json(
             {
@@ -111,8 +106,8 @@ def _status(args: argparse.Namespace) -> None:
                 "audit_n": status.audit.n,
                 "audit_skipped": status.audit.skipped,
                 "classes": status.counts,
-                "padded": int(session.pool.padded_N.sum()) if len(session.pool.padded_N) else 0,
-                "strategy": session.recipe.strategy,
+                "padded": int(session.pool.padded_N.sum()),
+                "strategy": session.recipe.query.strategy,
             }
         )
         return
@@ -126,9 +121,9 @@ def _status(args: argparse.Namespace) -> None:
 def _queue(args: argparse.Namespace) -> None:
     from tomotutor.session import Session
 
-    session = Session(args.session, write=False)
-    current = session.current
-    items = ([current] if current else []) + session.upcoming(args.n - 1)
+    with Session(args.session, write=False) as session:
+        current = session.current
+        items = ([current] if current else []) + session.upcoming(args.n - 1)
     rows: list[dict[str, Any]] = []
     for position, item in enumerate(items, start=1):
         best = max(range(len(item.teacher_probs)), key=item.teacher_probs.__getitem__) if item.teacher_probs else None
@@ -167,31 +162,19 @@ def _queue(args: argparse.Namespace) -> None:
 
 
 def _import_labels(args: argparse.Namespace) -> None:
-    from tomotutor.formats.label_csv import read_labels
+    from tomotutor.export.lists import read_answers
     from tomotutor.session import Session
 
-    path = Path(args.csv)
-    session = Session(args.session)
-    try:
-        if path.is_dir():
-            from tomotutor.export.lists import read_masks
-
-            count = session.import_masks(read_masks(path, session.pool, len(session.classes)).items())
-        else:
-            count = session.import_labels([(row.item, row.label, row.annotator) for row in read_labels(path)])
-    finally:
-        session.close()
+    with Session(args.session) as session:
+        count = session.import_labels(read_answers(Path(args.csv), session))
     print(f"{count} labels imported")
 
 
 def _round(args: argparse.Namespace) -> None:
     from tomotutor.session import Session
 
-    session = Session(args.session)
-    try:
+    with Session(args.session) as session:
         point = session.run_round(show_progress)
-    finally:
-        session.close()
     if args.json:
         print_json(point_json(point))
     else:
@@ -199,66 +182,22 @@ def _round(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from tomotutor.export.lists import export_masks, write_predictions
+    from tomotutor.export.answers import write_table
     from tomotutor.session import Session
 
-    out = Path(args.out)
-    session = Session(args.session)
-    try:
-        if session.is_segmentation:
-            written = export_masks(
-                out.with_name(f"{out.stem}_masks"), session.pool.ids, session.predict_masks, show_progress, out
-            )
-            print(f"{written[1].parent}: {len(session.pool)} masks")
-        else:
-            write_predictions(out, session.pool.ids, session.predictions(show_progress), session.classes)
-    finally:
-        session.close()
-    print(f"{out}: {len(session.pool)} items")
+    with Session(args.session, write=False) as session:
+        table, *others = write_table(session, Path(args.out), show_progress)
+        if others:
+            print(f"{others[0].parent}: {len(others)} masks")
+        print(f"{table}: {len(session.ids)} items")
 
 
 def _export(args: argparse.Namespace) -> None:
-    from tomotutor.export.lists import export_list, export_masks, write_predictions
-    from tomotutor.formats.particles.lists import format_of
+    from tomotutor.export.answers import export
     from tomotutor.session import Session
 
-    out = Path(args.out)
-    session = Session(args.session)
-    try:
-        if session.is_segmentation:
-            if args.format != "csv":
-                raise TomoTutorError(
-                    f"export: the answers of this session are masks, which --format {args.format} cannot hold; use "
-                    "--format csv"
-                )
-            written = export_masks(
-                out / "masks", session.pool.ids, session.predict_masks, show_progress, out / "predictions.csv"
-            )
-        else:
-            predictions = session.predictions(show_progress)
-            written = []
-    finally:
-        session.close()
-    lists = [part for part in session.parts if part[1].kind == "particles"]
-    if args.format == "csv":  # the table says it all; a list that is CSV itself is written again beside it
-        lists = [part for part in lists if format_of(part[1].file) == "csv"]
-    elif args.format != "averages" and not lists:
-        raise TomoTutorError(
-            f"export: the session did not come from a particle list, which --format {args.format} needs; use --format "
-            "csv"
-        )
-    if args.format == "averages":
-        from tomotutor.export.averages import write_averages
-
-        if not len(session.pool.angles_deg_N3):
-            print("warning: the input has no angles, so the particles are averaged as they lie", file=sys.stderr)
-        written = write_averages(out, session.pool, predictions, session.classes, show_reading)
-    elif args.format == "csv" and not written:
-        written = [out / "predictions.csv"]
-        write_predictions(written[0], session.pool.ids, predictions, session.classes)
-    for prefix, source, rows in lists if args.format != "averages" else []:
-        ids, own = session.pool.ids[rows], predictions.take(rows)
-        written += export_list(out / prefix, source, args.format, ids, own, session.classes, per_class=args.per_class)
+    with Session(args.session, write=False) as session:
+        written = export(session, Path(args.out), args.format, per_class=args.per_class, report=show_progress)
     if args.json:
         print_json([str(path) for path in written])
     else:
@@ -266,48 +205,29 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _apply(args: argparse.Namespace) -> None:
-    import numpy as np
-
-    from tomotutor.data.sources import open_pool, resolve, with_tilts_of
-    from tomotutor.export.lists import export_list, export_masks, write_predictions
-    from tomotutor.formats.particles.lists import format_of
+    from tomotutor.data.sources import open_input
+    from tomotutor.export.answers import apply
     from tomotutor.session import Session
-    from tomotutor.session.session import predictions_from
-    from tomotutor.session.session_file import SessionFile
 
-    source, trained, out = read_source(args), SessionFile.read(Path(args.session)).source, Path(args.out)
-    session = Session(args.session)
-    try:
-        source = source.replace(
-            mean=tuple(session.pool.mean_C),
-            std=tuple(session.pool.std_C),
-            rescale=source.rescale or trained.rescale,
-            low_pass=source.low_pass or trained.low_pass,
-            normalise=trained.normalise,
+    source = read_source(args)
+    with Session(args.session, write=False) as session:
+        trained, model = session.source, session.model
+    source = source.replace(
+        mean=trained.preparation.mean,
+        std=trained.preparation.std,
+        rescale=source.preparation.rescale or trained.preparation.rescale,
+        low_pass=source.preparation.low_pass or trained.preparation.low_pass,
+        normalise=trained.preparation.normalise,
+    )
+    opened = open_input(source).with_tilts_of(trained)
+    voxel, known = opened.pool.voxel_size_angst, model.voxel_size_angst
+    if voxel and known and abs(voxel - known) > 0.01 * known:
+        print(
+            f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale",
+            file=sys.stderr,
         )
-        pool = open_pool(with_tilts_of(trained, source))
-        voxel, known = pool.voxel_size_angst, session.pool.voxel_size_angst
-        if voxel and known and abs(voxel - known) > 0.01 * known:
-            print(
-                f"warning: the new voxels have {voxel:g} Å, the model was trained at {known:g} Å; see --rescale",
-                file=sys.stderr,
-            )
-        if session.is_segmentation:
-            export_masks(
-                out / "masks", pool.ids, partial(session.apply_masks, pool), show_progress, out / "predictions.csv"
-            )
-        else:
-            scores = session.score_pool(pool, show_progress)
-    finally:
-        session.close()
-    if not session.is_segmentation:
-        predictions = predictions_from(scores, np.full(len(pool), -1))
-        write_predictions(out / "predictions.csv", pool.ids, predictions, session.classes)
-    print(out / "predictions.csv")
-    if source.kind == "particles":
-        kind = format_of(resolve(source).file)
-        for path in export_list(out, source, kind, pool.ids, predictions, session.classes, per_class=args.per_class):
-            print(path)
+    for path in apply(model, opened, Path(args.out), per_class=args.per_class, report=show_progress):
+        print(path)
 
 
 def add(commands: Commands) -> None:
@@ -351,7 +271,7 @@ def add(commands: Commands) -> None:
         dest="old",
         required=True,
         metavar="A",
-        help="folder as session.toml names it, of this machine or another",
+        help="folder in which the session looks for it, of this machine or another",
     )
     relocate.add_argument("--to", dest="new", required=True, metavar="B", help="the same folder on this machine")
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import mrcfile
@@ -16,6 +15,7 @@ from scipy.ndimage import affine_transform
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
+from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.formats.particles.euler import angles_to_matrix
 from tomotutor.learn.results import Predictions
@@ -84,9 +84,8 @@ def average(
             total += box
         else:
             matrix_zyx = matrix_N33[row][::-1, ::-1]
-            offset = pool.offset_zyx_N3[row] if len(pool.offset_zyx_N3) else 0.0
-            turned = affine_transform(box, matrix_zyx, centre + offset - matrix_zyx @ centre, order=3)
-            low, high = pool.tilt_range_N2[row].tolist() if len(pool.tilt_range_N2) else (np.nan, np.nan)
+            turned = affine_transform(box, matrix_zyx, centre + pool.offset_zyx_N3[row] - matrix_zyx @ centre, order=3)
+            low, high = pool.tilt_range_N2[row].tolist()
             seen = measured(shape, (low, high), matrix_N33[row])
             total += seen * scipy.fft.rfftn(turned)
             weight += seen
@@ -96,8 +95,8 @@ def average(
     return scipy.fft.irfftn(total / np.maximum(weight, max(_LEAST_WEIGHT * len(rows), 1e-9)), shape).astype(np.float32)
 
 
-def _report_from(report: Callable[[int, int], None], before: int, total: int, done: int) -> None:
-    report(before + done, total)
+def _after(clock: Clock, before: int) -> Callable[[int], None]:
+    return lambda done: clock.tell(before + done)
 
 
 def write_averages(
@@ -105,7 +104,7 @@ def write_averages(
     pool: Pool,
     predictions: Predictions,
     classes: Sequence[str],
-    report: Callable[[int, int], None] = lambda _done, _total: None,
+    report: Report = ignore,
 ) -> list[Path]:
     """Write `average_<class>.mrc` for each class that has particles, at the pool's voxel size; its labels say how many
     and how.
@@ -124,21 +123,21 @@ def write_averages(
         raise TomoTutorError(
             "export: averages are made of 3D items, and those of this session are 2D; use --format csv"
         )
-    matrix_N33 = angles_to_matrix(pool.angles_deg_N3) if len(pool.angles_deg_N3) else None
+    matrix_N33 = angles_to_matrix(pool.angles_deg_N3) if np.isfinite(pool.angles_deg_N3).all() else None
     how = "not aligned: the list has no angles"
     if matrix_N33 is not None:
-        known = len(pool.tilt_range_N2) and not np.isnan(pool.tilt_range_N2).all()
+        known = np.isfinite(pool.tilt_range_N2).any()
         how = "aligned by the list's angles" + (
             ", weighted by the missing wedge" if known else "; tilt range unknown, no wedge weights"
         )
-    written, before = [], 0
+    written, before, clock = [], 0, Clock(report, "read", len(pool))
     for number, name in enumerate(classes):
         target = folder / f"average_{name.replace(' ', '_')}.mrc"
         rows = np.flatnonzero(predictions.class_N == number)
         if not len(rows):
             target.unlink(missing_ok=True)  # one of an earlier export would be untrue now
             continue
-        volume = average(pool, rows, matrix_N33, partial(_report_from, report, before, len(pool)))
+        volume = average(pool, rows, matrix_N33, _after(clock, before))
         before += len(rows)
         with new_file(target) as path, mrcfile.new(path, volume, overwrite=True) as mrc:
             mrc.voxel_size = pool.voxel_size_angst

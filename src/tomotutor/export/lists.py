@@ -8,6 +8,7 @@ import csv
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.base.progress import Report
 from tomotutor.data.pool import Pool
-from tomotutor.data.sources import Source, resolve
+from tomotutor.data.sources import Source
 from tomotutor.data.sources.images import SUFFIXES as IMAGE_SUFFIXES
 from tomotutor.data.sources.tomogram import known_tomograms, measure_tomogram, read_particle_list
+from tomotutor.formats.label_csv import read_labels
 from tomotutor.formats.mask_png import read_mask, write_mask
 from tomotutor.formats.particles.lists import LISTS, format_for, format_of, rewrite_list, write_list
-from tomotutor.formats.particles.relion_sets import read_column, write_particles
+from tomotutor.formats.particles.relion_sets import RelionList
 from tomotutor.learn.results import Predictions
+from tomotutor.session import Session
 
 CLASS = "_rlnClassNumber"
 
@@ -113,6 +116,14 @@ def read_masks(folder: Path, pool: Pool, classes: int) -> dict[str, np.ndarray]:
     return {item_of[name]: read_mask(path, pool.shape[1:], classes) for name, path in found.items()}
 
 
+def read_answers(path: Path, session: Session) -> list[tuple[str, Any, str]]:
+    """Read labels to import, each (item id, class or mask, annotator): from a CSV file, or a folder of masks."""
+    if path.is_dir():
+        masks = read_masks(path, session.pool, len(session.classes))
+        return [(item, mask, "") for item, mask in masks.items()]
+    return [(row.item, row.label, row.annotator) for row in read_labels(path)]
+
+
 def export_relion(
     folder: Path,
     particle_list: Path | None,
@@ -152,9 +163,10 @@ def export_relion(
         "_tomotutorDisagreement": [f"{d:.6g}" for d in predictions.disagreement_N.tolist()],
         "_tomotutorLabeled": [str(int(k)) for k in predictions.labeled_N.tolist()],
     }
+    particles = RelionList(particle_list)
     written = [folder / "particles.star"]
     with new_file(written[0]) as path:
-        write_particles(particle_list, path, columns)
+        particles.write(path, columns)
     if per_class:
         for number, name in enumerate(classes):
             target = folder / f"particles_{name.replace(' ', '_')}.star"
@@ -163,10 +175,10 @@ def export_relion(
                 target.unlink(missing_ok=True)
                 continue
             with new_file(target) as path:
-                write_particles(particle_list, path, columns, rows)
+                particles.write(path, columns, rows)
             written.append(target)
     written.append(_write_classes(folder, predictions, classes))
-    before = read_column(particle_list, CLASS)
+    before = particles.tokens(CLASS)
     if before is not None:
         written.append(folder / "previous_class_number.csv")
         _write_csv(written[-1], ("item", "rlnClassNumber"), zip(ids, before, strict=True))
@@ -211,11 +223,11 @@ def export_list(
         raise TomoTutorError(
             f"export: the session did not come from a particle list, which --format {kind} needs; use --format csv"
         )
-    source = resolve(source)
     own = format_of(source.file)
     if kind == own == "relion":
         return export_relion(folder, source.file, ids, predictions, classes, per_class=per_class)
-    table, entries = read_particle_list(source)
+    particles = read_particle_list(source)
+    table, entries = particles.table, particles.entries
     names = dict.fromkeys(table.tomogram_N.tolist())
     tomograms = {name: measure_tomogram(name, entries.get(name), source, needed=False)[1] for name in names}
     if kind == "relion":
@@ -287,21 +299,23 @@ def convert_list(source: Source, out: Path, kind: str = "", tilt_series_pixel_si
     str
         A sentence: what was kept and what the format has no place for.
     """
-    source = resolve(source)
+    particles = read_particle_list(source)
+    source, table = particles.source, particles.table
     kind = kind or format_for(out)
     if out.resolve() == source.file.resolve():
         raise TomoTutorError(f"{out}: this is the list itself; choose another name")
     if kind == "imod" and out.is_dir() and any(out.iterdir()):
         raise TomoTutorError(f"{out}: exists already and is not empty; choose another folder for the models")
-    table, entries = read_particle_list(source)
     what = f"{out}: {len(table)} particles of {len(set(table.tomogram_N.tolist()))} tomograms"
     same = (
-        kind == format_of(source.file) and not source.centre and LISTS[kind].frame in (None, (table.unit, table.origin))
+        kind == format_of(source.file)
+        and not source.reading.centre
+        and LISTS[kind].frame in (None, (table.unit, table.origin))
     )
     if same:
         rewrite_list(source.file, out)
         return f"{what}; every value as it was"
-    dropped = write_list(table, out, kind, known_tomograms(table, entries, source), tilt_series_pixel_size)
+    dropped = write_list(table, out, kind, known_tomograms(particles), tilt_series_pixel_size)
     have = {
         "orientation": table.angles_deg_N3,
         "class": table.class_N,

@@ -12,20 +12,24 @@ from gemmi import cif
 from tomotutor.base.errors import TomoTutorError, shown
 
 
-def read_star(path: Path, *, unnamed: bool = False) -> cif.Document:
-    """Read a STAR file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    unnamed : bool
-        Whether blocks without a name are accepted.
+def read_star(path: Path) -> cif.Document:
+    """Read a STAR file whose blocks have names.
 
     Raises
     ------
     TomoTutorError
         Missing, unreadable, or with a block that has no name.
+    """
+    return check_names(parse_star(path), path)
+
+
+def parse_star(path: Path) -> cif.Document:
+    """Parse a STAR file; its blocks may lack names.
+
+    Raises
+    ------
+    TomoTutorError
+        Missing or unreadable.
     """
     if not path.is_file():
         raise TomoTutorError(f"{path}: no such file")
@@ -38,8 +42,13 @@ def read_star(path: Path, *, unnamed: bool = False) -> cif.Document:
     except (ValueError, RuntimeError, OSError) as problem:
         where = re.sub(r"^.*?:(?=\d+:)", "line ", (str(problem).splitlines() or [""])[0].replace(str(path), ""))
         raise TomoTutorError(f"{path}: not a STAR file that can be read ({shown(where.strip())})") from None
+    return document
+
+
+def check_names(document: cif.Document, path: Path) -> cif.Document:
+    """Return a document as it is, unless one of its blocks has no name."""
     for block in document:
-        if not block.name.strip() and not unnamed:
+        if not block.name.strip():
             raise TomoTutorError(
                 f"{path}: it has a block without a name ('data_'), which RELION does not read either; "
                 "expected 'data_particles' (or 'data_global' in a tomogram set): name the block"

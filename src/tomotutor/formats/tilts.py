@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from gemmi import cif
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.formats.particles.relion_sets import read_star
+from tomotutor.formats.star import read_star
 
 _ANGLES = ("_rlnTomoYTilt", "_rlnTomoNominalStageTiltAngle")  # refined, then as the microscope was asked
 
@@ -26,15 +25,6 @@ def read_tlt(path: Path) -> tuple[float, float]:
     except OSError as problem:
         raise TomoTutorError(f"{path}: cannot be read ({problem.strerror})") from None
     return _range(words, path)
-
-
-def read_tilt_series_names(path: Path) -> dict[str, str]:
-    """Return the path of each tomogram's tilt-series STAR file as a tomogram set gives it; {} where it gives none."""
-    for block in read_star(path):
-        names, files = block.find_loop("_rlnTomoName"), block.find_loop("_rlnTomoTiltSeriesStarFile")
-        if names and files:
-            return {cif.as_string(name): cif.as_string(file) for name, file in zip(names, files, strict=True)}
-    return {}
 
 
 def read_tilt_series(path: Path) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 
-from tomotutor.session.session_file import JUNK
+from tomotutor.session.classes import JUNK
 
 TEACHER, STUDENT = QColor(70, 140, 205), QColor(215, 130, 40)  # readable on dark and on light
 

@@ -1,4 +1,4 @@
-"""Look-alikes: the pool as pretrained networks see it before anybody has labeled anything."""
+"""Map of the pool: look-alikes, as pretrained networks see it before anybody has labeled anything."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tomotutor.base.progress import Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Net
-from tomotutor.learn.results import Look
+from tomotutor.learn.results import PoolMap
 from tomotutor.learn.strategies.geometry import k_means, squared_distances, unit
 from tomotutor.learn.train import predict
 
 MOST_ITEMS = 20_000  # looked at in a larger pool; the rest waits for the first round
 
 
-def look_around(
+def map_pool(
     net: Net, pool: Pool, rows: np.ndarray, compute: Compute, *, groups: int, seed: int, report: Report = ignore
-) -> Look:
+) -> PoolMap:
     """Embed items, put them on a map, and group those that look alike.
 
     Parameters
@@ -35,7 +35,7 @@ def look_around(
 
     Returns
     -------
-    Look
+    PoolMap
         Its order takes the most typical item of each group in turn, of the largest group first, then the second most
         typical ones, and so on: typical is who lies nearest to the group's centre.
     """
@@ -59,4 +59,4 @@ def look_around(
         inside = np.flatnonzero(group_N == g)
         away = squared_distances(x_ND[inside], x_ND[inside].mean(0, keepdims=True))[:, 0]
         turn_N[inside[np.argsort(away, kind="stable")]] = np.arange(len(inside))
-    return Look(rows, xy_N2, group_N, rows[np.lexsort((group_N, turn_N))])
+    return PoolMap(rows, xy_N2, group_N, rows[np.lexsort((group_N, turn_N))])

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 import tomotutor
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_folder
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Pair, build_pair
 from tomotutor.learn.recipe import Recipe
@@ -195,7 +195,7 @@ def pretrain(
         ) from None
     accuracy = _test(pair, library, variation, settings, compute, report)
     card = {
-        "teacher": recipe.teacher,
+        "teacher": recipe.network.teacher,
         "stem": "3s2",
         "width": settings.width,
         "box": variation.box,
@@ -239,12 +239,10 @@ def _test(
 ) -> dict[str, float]:
     """Return each network's accuracy on items that were not trained on."""
     test = _Batches(library, variation, settings.seed + 1, TEST_ITEMS // BATCH)
-    parts, start = [], time.perf_counter()
+    parts, clock = [], Clock(report, "score", TEST_ITEMS)
     for done in range(1, len(test) + 1):
         parts.append(test[done - 1])
-        report(
-            Progress("score", done * BATCH, TEST_ITEMS, eta_s=(time.perf_counter() - start) / done * (len(test) - done))
-        )
+        clock.tell(done * BATCH)
     x_NC, y_N = torch.cat([x for x, _ in parts]).numpy(), torch.cat([y for _, y in parts]).numpy()
     scores = predict(pair.parts(), lambda rows: x_NC[rows], np.arange(len(y_N)), compute)
     return {name: float((s.log_probs_NC.argmax(1) == y_N).mean()) for name, s in scores.items()}

@@ -2,19 +2,136 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal, Self
+
+from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.settings import Settings, declared, setting
 
-# a test holds the names against the registries, which this module does not import: they need torch
-CHOICES: dict[str, tuple[str, ...]] = {
-    "task": ("classification", "segmentation"),
-    "teacher": ("resnet18", "resnet34", "resnet50", "vgg16", "drn_d_22"),
-    "stem": ("auto", "7s2pool", "3s1", "3s2"),
-    "student": ("shallow", "twin"),
-    "strategy": (
+LEAST_TO_TRAIN = 4  # labels, in two classes; the first typical items may all be of different classes
+# strategies that have a meaning in segmentation, where a network gives averages over pixels
+PER_PIXEL = ("teacher_student", "random", "entropy", "margin", "least_confidence")
+SEGMENTING = ("drn_d_22",)  # teachers that give a class to each pixel
+
+# a test holds the choices against the registries, which this module does not import: they need torch
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is trained.
+
+    Attributes
+    ----------
+    teacher : str
+        Teacher network; its student follows from the pair table.
+    stem : {"auto", "7s2pool", "3s1", "3s2"}
+        First layer of a ResNet: kernel, stride, max-pool; (a), (b) and (c) in 3D. "auto" takes 3s2 for volumes, 3s1 for
+        images up to 64², 7s2pool for larger ones.
+    width : float
+        Channel multiplier of both networks (1 is the paper's network); 0 lets the machine decide: 1 on a GPU, ¼ on a
+        CPU.
+    student : {"shallow", "twin"}
+        "twin" is a second network of the teacher's own depth, from another seed.
+    start : {"scratch", "pretrained"}
+        What fresh networks are: drawn at random, or the start that the session keeps (`tomotutor.learn.start`) with new
+        last layers.
+    precision : {"auto", "float32", "bfloat16"}
+        "auto" takes the fastest path whose layers, one by one, agree with float32; the others fix precision and layout,
+        so that runs with one seed can be compared.
+    tta : {"none", "half_turns"}
+        Test-time augmentation. "half_turns" (volumes): the final answer, and that for audit items, is the mean over the
+        box and its half turns about x, y and z; candidates are ranked as they are.
+    """
+
+    teacher: Literal["resnet18", "resnet34", "resnet50", "vgg16", "drn_d_22"] = "resnet18"
+    stem: Literal["auto", "7s2pool", "3s1", "3s2"] = "auto"
+    width: float = setting(0.0, among=(0.0, 0.25, 0.5, 1.0))
+    student: Literal["shallow", "twin"] = "shallow"
+    start: Literal["scratch", "pretrained"] = "scratch"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    tta: Literal["none", "half_turns"] = "none"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How it is trained.
+
+    Attributes
+    ----------
+    init : {"warm", "scratch", "shrink_perturb"}
+        Whether a round starts from the weights of the last one, from fresh ones, or from ½ of the last plus 0.1 of
+        fresh ones; optimizer and schedule always restart.
+    epochs, steps : int
+        Length of a training: passes over the labeled set, or (if `epochs` is 0) a fixed number of mini-batches.
+        A warm round of a step-counted recipe takes half as many.
+    passes : int
+        A step-counted training takes more mini-batches than `steps` where these would be fewer passes over the labeled
+        set.
+    batch_size : int
+        Items in a mini-batch.
+    optimizer, learning_rate, momentum, weight_decay
+        Equal for teacher and student. `momentum` is for SGD.
+    schedule : {"step", "one_cycle"}
+        "step" divides the rate by 10 after `decay_at` of the training (1 = never); "one_cycle" warms up and anneals to
+        zero.
+    augmentation : {"none", "flip", "strong"}
+        See `tomotutor.learn.augment`.
+    transfer : {"at", "mse", "l1", "kl"}
+        What the student learns from the teacher: attention maps, raw activations (mse, l1) or posteriors (kl).
+    at_form : {"l2", "mean_sq"}
+        Form of the attention-transfer loss.
+    transfer_weight : float
+        λ of L_S = cross-entropy + λ·L_trans; 0 trains the student on the labels alone.
+    calibration : {"none", "temperature"}
+        "temperature" holds out 10 % of the labels and scales the logits of teacher and student, each by its own
+        temperature.
+    """
+
+    init: Literal["warm", "scratch", "shrink_perturb"] = "warm"
+    epochs: int = setting(0, low=0)
+    steps: int = setting(160, low=0)
+    passes: int = setting(0, low=0)
+    batch_size: int = setting(16, low=2)  # batch norm has no deviation of one item
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = setting(0.05, above=0)
+    momentum: float = setting(0.9, low=0, below=1)
+    weight_decay: float = setting(5e-4, low=0)
+    schedule: Literal["step", "one_cycle"] = "one_cycle"
+    decay_at: float = setting(1.0, low=0)
+    augmentation: Literal["none", "flip", "strong"] = "strong"
+    transfer: Literal["at", "mse", "l1", "kl"] = "at"
+    at_form: Literal["l2", "mean_sq"] = "mean_sq"
+    transfer_weight: float = setting(100.0, low=0)
+    calibration: Literal["none", "temperature"] = "none"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked next.
+
+    Attributes
+    ----------
+    strategy : str
+        A key of `tomotutor.learn.strategies.STRATEGIES`.
+    uncertainty : {"kl_ts", "kl_st", "js", "mse", "l1", "at"}
+        Distance of teacher and student that `teacher_student` ranks by: KL(T ‖ S), KL(S ‖ T), Jensen-Shannon, or of
+        activations.
+    committee, mc_passes : int
+        Networks of `qbc`; passes of `mc_dropout` and `bald`.
+    gradient_norm : {"tensors", "global", "last"}
+        Sum of the norms over parameter tensors, norm of all of them, or the last layer's alone (closed form).
+    initial_size, query_size : int
+        Labels before the first training, and after each further one (M).
+    candidate_factor : int
+        |R_U| = candidate_factor · M candidates are scored in a round.
+    cold_start : {"random", "typical"}
+        Which items are asked first of all: random ones, or typical members of the groups that look alike to a
+        pretrained start.
+    """
+
+    strategy: Literal[
         "teacher_student",
         "random",
         "entropy",
@@ -36,28 +153,34 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "cod",
         "pair_badge",
         "residual",
-    ),
-    "uncertainty": ("kl_ts", "kl_st", "js", "mse", "l1", "at"),
-    "gradient_norm": ("tensors", "global", "last"),
-    "calibration": ("none", "temperature"),
-    "transfer": ("at", "mse", "l1", "kl"),
-    "at_form": ("l2", "mean_sq"),
-    "init": ("warm", "scratch", "shrink_perturb"),
-    "augmentation": ("none", "flip", "strong"),
-    "optimizer": ("sgd", "adam"),
-    "schedule": ("step", "one_cycle"),
-    "start": ("scratch", "pretrained"),
-    "cold_start": ("random", "typical"),
-    "precision": ("auto", "float32", "bfloat16"),
-    "tta": ("none", "half_turns"),
-}
-LEAST_TO_TRAIN = 4  # labels, in two classes; the first typical items may all be of different classes
-SEGMENTING = ("drn_d_22",)  # teachers that give a class to each pixel
+    ] = "teacher_student"
+    uncertainty: Literal["kl_ts", "kl_st", "js", "mse", "l1", "at"] = "kl_ts"
+    committee: int = setting(3, low=2)
+    mc_passes: int = setting(25, low=1)
+    gradient_norm: Literal["tensors", "global", "last"] = "tensors"
+    initial_size: int = setting(40, low=1)
+    query_size: int = setting(40, low=1)
+    candidate_factor: int = setting(10, low=1)
+    cold_start: Literal["random", "typical"] = "random"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Settings of one session.
+class Audit:
+    """What measures accuracy.
+
+    Attributes
+    ----------
+    share : int
+        One item in `share` is drawn uniformly to measure accuracy; 0 turns audit items off. Its flat name is
+        `audit_share`.
+    """
+
+    share: int = setting(8, low=0, name="audit_share")
+
+
+@dataclass(frozen=True, init=False)
+class Recipe(Settings):
+    """Settings of one session, by concern; made and changed by their flat names, as in ``Recipe(steps=200)``.
 
     Attributes
     ----------
@@ -65,201 +188,80 @@ class Recipe:
         Preset it started from.
     task : {"classification", "segmentation"}
         A class for each item, or for each pixel of an image.
-    teacher : str
-        Teacher network; its student follows from the pair table.
-    stem : {"auto", "7s2pool", "3s1", "3s2"}
-        First layer of a ResNet: kernel, stride, max-pool; (a), (b) and (c) in 3D. "auto" takes 3s2 for volumes, 3s1 for
-        images up to 64², 7s2pool for larger ones.
-    width : float
-        Channel multiplier of both networks (1 is the paper's network); 0 lets the machine decide: 1 on a GPU, ¼ on a
-        CPU.
-    student : {"shallow", "twin"}
-        "twin" is a second network of the teacher's own depth, from another seed.
-    transfer : {"at", "mse", "l1", "kl"}
-        What the student learns from the teacher: attention maps, raw activations (mse, l1) or posteriors (kl).
-    at_form : {"l2", "mean_sq"}
-        Form of the attention-transfer loss.
-    transfer_weight : float
-        λ of L_S = cross-entropy + λ·L_trans; 0 trains the student on the labels alone.
-    start : {"scratch", "pretrained"}
-        What fresh networks are: drawn at random, or the start that the session keeps (`tomotutor.learn.start`) with new
-        last layers.
-    cold_start : {"random", "typical"}
-        Which items are asked first of all: random ones, or typical members of the groups that look alike to a
-        pretrained start.
-    init : {"warm", "scratch", "shrink_perturb"}
-        Whether a round starts from the weights of the last one, from fresh ones, or from ½ of the last plus 0.1 of
-        fresh ones; optimizer and schedule always restart.
-    epochs, steps : int
-        Length of a training: passes over the labeled set, or (if `epochs` is 0) a fixed number of mini-batches.
-        A warm round of a step-counted recipe takes half as many.
-    passes : int
-        A step-counted training takes more mini-batches than `steps` where these would be fewer passes over the labeled
-        set.
-    batch_size : int
-        Items in a mini-batch.
-    optimizer, learning_rate, momentum, weight_decay
-        Equal for teacher and student. `momentum` is for SGD.
-    schedule : {"step", "one_cycle"}
-        "step" divides the rate by 10 after `decay_at` of the training (1 = never); "one_cycle" warms up and anneals to
-        zero.
-    augmentation : {"none", "flip", "strong"}
-        See `tomotutor.learn.augment`.
-    precision : {"auto", "float32", "bfloat16"}
-        "auto" takes the fastest path whose layers, one by one, agree with float32; the others fix precision and layout,
-        so that runs with one seed can be compared.
-    tta : {"none", "half_turns"}
-        Test-time augmentation. "half_turns" (volumes): the final answer, and that for audit items, is the mean over the
-        box and its half turns about x, y and z; candidates are ranked as they are.
-    strategy : str
-        A key of `tomotutor.learn.strategies.STRATEGIES`.
-    uncertainty : {"kl_ts", "kl_st", "js", "mse", "l1", "at"}
-        Distance of teacher and student that `teacher_student` ranks by: KL(T ‖ S), KL(S ‖ T), Jensen-Shannon, or of
-        activations.
-    calibration : {"none", "temperature"}
-        "temperature" holds out 10 % of the labels and scales the logits of teacher and student, each by its own
-        temperature.
-    committee, mc_passes : int
-        Networks of `qbc`; passes of `mc_dropout` and `bald`.
-    gradient_norm : {"tensors", "global", "last"}
-        Sum of the norms over parameter tensors, norm of all of them, or the last layer's alone (closed form).
-    initial_size, query_size : int
-        Labels before the first training, and after each further one (M).
-    candidate_factor : int
-        |R_U| = candidate_factor · M candidates are scored in a round.
-    audit_share : int
-        One item in `audit_share` is drawn uniformly to measure accuracy; 0 turns audit items off.
     seed : int
         Seeds everything that is random.
+    network, training, query, audit
+        What is trained, how, what is asked next, and what measures accuracy.
     """
 
-    name: str = "app"
-    task: str = "classification"
-    teacher: str = "resnet18"
-    stem: str = "auto"
-    width: float = 0.0
-    student: str = "shallow"
-    transfer: str = "at"
-    at_form: str = "mean_sq"
-    transfer_weight: float = 100.0
-    start: str = "scratch"
-    cold_start: str = "random"
-    init: str = "warm"
-    epochs: int = 0
-    steps: int = 160
-    passes: int = 0
-    batch_size: int = 16
-    optimizer: str = "sgd"
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "one_cycle"
-    decay_at: float = 1.0
-    augmentation: str = "strong"
-    precision: str = "auto"
-    tta: str = "none"
-    strategy: str = "teacher_student"
-    uncertainty: str = "kl_ts"
-    calibration: str = "none"
-    committee: int = 3
-    mc_passes: int = 25
-    gradient_norm: str = "tensors"
-    initial_size: int = 40
-    query_size: int = 40
-    candidate_factor: int = 10
-    audit_share: int = 8
-    seed: int = 0
+    what: ClassVar[str] = "recipe"
 
-    def __post_init__(self) -> None:
-        for field, allowed in CHOICES.items():
-            if getattr(self, field) not in allowed:
-                raise TomoTutorError(
-                    f"recipe: {field} is {getattr(self, field)!r}; expected one of {', '.join(allowed)}"
-                )
-        if (self.teacher in SEGMENTING) != (self.task == "segmentation"):
+    name: str = "app"
+    task: Literal["classification", "segmentation"] = "classification"
+    seed: int = setting(0, low=0, high=2**63 - 1)
+    network: Network = Network()
+    training: Training = Training()
+    query: Query = Query()
+    audit: Audit = Audit()
+
+    @override
+    def check(self) -> None:
+        network, training, query = self.network, self.training, self.query
+        if (network.teacher in SEGMENTING) != (self.task == "segmentation"):
             fitting = (
                 SEGMENTING if self.task == "segmentation" else [t for t in CHOICES["teacher"] if t not in SEGMENTING]
             )
             raise TomoTutorError(
-                f"recipe: teacher {self.teacher} is not for {self.task}; expected {' or '.join(fitting)}"
+                f"recipe: teacher {network.teacher} is not for {self.task}; expected {' or '.join(fitting)}"
             )
-        if self.task == "segmentation" and self.audit_share:
+        if self.task == "segmentation" and query.strategy not in PER_PIXEL:
+            raise TomoTutorError(
+                f"recipe: strategy {query.strategy} ranks items by one class each and cannot rank masks; in "
+                f"segmentation choose {', '.join(PER_PIXEL)}"
+            )
+        if self.task == "segmentation" and self.audit.share:
             raise TomoTutorError(
                 "recipe: audit items count right classes, which a segmentation session has none of; set audit_share to "
                 "0"
             )
-        if self.task == "segmentation" and (self.calibration, self.uncertainty) != ("none", "kl_ts"):
+        if self.task == "segmentation" and (training.calibration, query.uncertainty) != ("none", "kl_ts"):
             raise TomoTutorError(
                 "recipe: temperatures and other distances of the two answers are for classification; in segmentation "
-                "leave "
-                "calibration at none and uncertainty at kl_ts (which stands for eq. 4 there)"
+                "leave calibration at none and uncertainty at kl_ts (which stands for eq. 4 there)"
             )
-        positive = ("batch_size", "query_size", "initial_size", "candidate_factor", "learning_rate", "mc_passes")
-        for field in positive:
-            if getattr(self, field) <= 0:
-                raise TomoTutorError(f"recipe: {field} is {getattr(self, field)}; expected a number above 0")
-        if self.epochs <= 0 and self.steps <= 0:
+        if not training.epochs and not training.steps:
             raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
-        if self.width not in (0.0, 0.25, 0.5, 1.0):
-            raise TomoTutorError(
-                f"recipe: width is {self.width}; expected 1, 0.5, 0.25, or 0 to let the machine decide"
-            )
-        if self.task == "segmentation" and self.tta != "none":
+        if self.task == "segmentation" and network.tta != "none":
             raise TomoTutorError("recipe: tta turns volumes, and segmentation works on images; set it to none")
-        if self.committee < 2:
-            raise TomoTutorError(f"recipe: committee is {self.committee}; expected 2 networks at least")
-        if self.cold_start == "typical" and self.start == "scratch":
+        if query.cold_start == "typical" and network.start == "scratch":
             raise TomoTutorError(
                 "recipe: cold_start is typical, which pretrained networks tell; set it to random, or start to "
                 "pretrained"
             )
-        if self.audit_share == 1 or self.audit_share < 0:
-            raise TomoTutorError(
-                f"recipe: audit_share is {self.audit_share}; expected 0 (off) or 2 and more (one item in so many)"
-            )
+        if self.audit.share == 1:
+            raise TomoTutorError("recipe: audit_share is 1; expected 0 (off) or 2 and more (one item in so many)")
 
-    def replace(self, **changes: Any) -> Recipe:
-        """Return a copy with some settings changed."""
-        return dataclasses.replace(self, **changes)
-
-    def from_scratch(self) -> Recipe:
+    def from_scratch(self) -> Self:
         """Return a copy that starts from scratch, with the training that suits it where this one has the app's for a
         pretrained start.
         """
-        if self.start == "scratch":
+        if self.network.start == "scratch":
             return self
-        plain = Recipe().to_dict()
-        back = {
-            name: plain[name] for name, value in PRETRAINED.items() if name != "tta" and getattr(self, name) == value
-        }
+        plain, own = Recipe().flat(), self.flat()
+        back = {name: plain[name] for name, value in PRETRAINED.items() if name != "tta" and own[name] == value}
         return self.replace(**{**back, "start": "scratch"})
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values, for TOML or JSON."""
-        return dataclasses.asdict(self)
-
-    def with_settings(self, settings: dict[str, str]) -> Recipe:
+    def with_settings(self, settings: dict[str, str]) -> Self:
         """Return a copy with settings given as text, as on a command line; start=scratch brings along the training that
         suits it.
         """
         base = self.from_scratch() if settings.get("start") == "scratch" else self
-        return Recipe.from_dict({**base.to_dict(), **settings})
+        known = declared(type(self))
+        read = {name: known[name].read(text, self.what) if name in known else text for name, text in settings.items()}
+        return base.replace(**read)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """Read settings back; an unknown name is an error, a missing one takes its default."""
-        known: dict[str, type] = {name: type(value) for name, value in cls().to_dict().items()}
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise TomoTutorError(f"recipe: unknown setting {unknown[0]!r}; expected one of {', '.join(known)}")
-        converted = {}
-        for name, value in values.items():
-            try:
-                converted[name] = known[name](value)
-            except ValueError:
-                raise TomoTutorError(f"recipe: {name} is {value!r}; expected {known[name].__name__}") from None
-        return cls(**converted)
 
+CHOICES = Recipe.choices()
 
 # What the app's recipe differs in where networks start pretrained (docs/evidence.md tells how it was found)
 PRETRAINED: dict[str, Any] = {

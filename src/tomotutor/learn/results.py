@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,9 +45,49 @@ class PoolScores:
     confidence_N: np.ndarray
     disagreement_N: np.ndarray
 
+    def renumbered(self, number_C: Sequence[int], classes: int) -> PoolScores:
+        """Return the scores in other classes, see `renumbered`; an item's class is its likeliest one then."""
+        if list(number_C) == list(range(classes)):
+            return self
+        teacher_NC = renumbered(self.teacher_probs_NC, number_C, classes)
+        return replace(self, teacher_probs_NC=teacher_NC, confidence_N=teacher_NC.max(1))
+
+
+def renumbered(probs_NC: np.ndarray, number_C: Sequence[int], classes: int) -> np.ndarray:
+    """Return probabilities in other classes: those that became one are added up, those that are gone leave the rest.
+
+    Parameters
+    ----------
+    probs_NC : ndarray
+        (N, C) probabilities.
+    number_C : sequence of int
+        The new number of each class, −1 where it is gone.
+    classes : int
+        Number of classes there are now; one that nobody knew has probability 0.
+    """
+    if list(number_C) == list(range(classes)) and probs_NC.shape[1] == classes:
+        return probs_NC
+    found_NC = np.zeros((len(probs_NC), classes), probs_NC.dtype)
+    for old, new in enumerate(number_C):
+        if new >= 0:
+            found_NC[:, new] += probs_NC[:, old]
+    total_N1 = found_NC.sum(1, keepdims=True)
+    return np.divide(found_NC, total_N1, out=np.full_like(found_NC, 1 / classes), where=total_N1 > 0)
+
+
+def predictions_from(scores: PoolScores, label_N: np.ndarray) -> Predictions:
+    """Combine a model's scores with the labels given (class numbers, -1 where there is none)."""
+    labeled_N = label_N >= 0
+    return Predictions(
+        np.where(labeled_N, label_N, scores.teacher_probs_NC.argmax(1)),
+        np.where(labeled_N, 1.0, scores.confidence_N),
+        scores.disagreement_N,
+        labeled_N,
+    )
+
 
 @dataclass(frozen=True)
-class Look:
+class PoolMap:
     """The pool as the pretrained networks see it before the first label.
 
     Attributes

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.learn import compute as computing
 from tomotutor.learn.augment import asymmetric, half_turn
@@ -24,7 +25,7 @@ from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.results import PoolScores
 from tomotutor.learn.round_backend import RoundBackend
 from tomotutor.learn.start import load_start
-from tomotutor.learn.strategies import STRATEGIES, Candidates, Scores, ask_order, check_per_pixel, disagreement_of
+from tomotutor.learn.strategies import STRATEGIES, Candidates, Scores, ask_order, disagreement_of
 from tomotutor.learn.tasks import TASKS
 from tomotutor.learn.train import fit, predict
 
@@ -109,20 +110,20 @@ class RoundResult:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def new_pair(pool: Pool, classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
-    """Build the recipe's pair for a pool, fresh; with `start`, the folder of a start, its weights but for the last
-    layers.
+def new_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, start: Path | None = None) -> Pair:
+    """Build the recipe's pair for items of a shape (C, ...spatial), fresh; with `start`, the folder of a start, its
+    weights but for the last layers.
     """
     pair = build_pair(
-        recipe.teacher,
-        ndim=pool.ndim,
-        channels=pool.shape[0],
-        edge=min(pool.shape[1:]),
+        recipe.network.teacher,
+        ndim=len(shape) - 1,
+        channels=shape[0],
+        edge=min(shape[1:]),
         classes=classes,
-        width=recipe.width or 1.0,
+        width=recipe.network.width or 1.0,
         seed=recipe.seed,
-        stem=recipe.stem,
-        twin=recipe.student == "twin",
+        stem=recipe.network.stem,
+        twin=recipe.network.student == "twin",
     )
     if start is not None:
         load_start(pair, start)
@@ -133,7 +134,7 @@ def load_net(net: Net, path: Path) -> None:
     """Load one network's weights."""
     try:
         net.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, ValueError) as problem:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as problem:
         raise TomoTutorError(
             f"{path}: not the weights of this session's networks ({str(problem).splitlines()[0]})"
         ) from None
@@ -158,7 +159,7 @@ def shrink_and_perturb(pair: Pair, fresh: Pair) -> None:
 def held_out(recipe: Recipe, number: int, labels: np.ndarray) -> np.ndarray:
     """Return which labels a round does not train on: none, or a random tenth where temperatures are to be fitted."""
     out_N = np.zeros(len(labels), bool)
-    if recipe.calibration == "temperature":
+    if recipe.training.calibration == "temperature":
         rng = np.random.default_rng([recipe.seed, number, 2])
         out_N[rng.permutation(len(labels))[: max(1, round(HELD_OUT * len(labels)))]] = True
     return out_N
@@ -183,32 +184,31 @@ def scaled(scores: dict[str, Scores], temperatures: Mapping[str, float]) -> dict
     }
 
 
-def load_pair(pool: Pool, classes: int, recipe: Recipe, folder: Path) -> Pair:
+def load_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, folder: Path) -> Pair:
     """Build the pair of a round and load its weights."""
-    pair = new_pair(pool, classes, recipe)
+    pair = new_pair(shape, classes, recipe)
     load_weights(pair, folder)
     return pair
 
 
-def compute_for(pool: Pool, classes: int, recipe: Recipe, threads: int, memory: Path) -> Compute:
-    """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`."""
+def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: int, memory: Path | None) -> Compute:
+    """Choose how to run the recipe's networks on this machine; the choice is kept in the JSON file `memory`, if there
+    is one.
+    """
     device = computing.best_device()
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
-    if recipe.precision == "float32":
+    net = recipe.network
+    if net.precision == "float32":
         return Compute(device, channels_last=True, threads=threads)
-    key = computing.machine_key(
-        f"{recipe.teacher} {recipe.stem} {recipe.width:g} {pool.shape} {threads} threads {recipe.precision}"
-    )
+    key = computing.machine_key(f"{net.teacher} {net.stem} {net.width:g} {shape} {threads} threads {net.precision}")
 
     def measure() -> Compute:
-        if recipe.precision == "bfloat16":
+        if recipe.network.precision == "bfloat16":
             path = Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads)
-            return computing.checked(path, lambda: new_pair(pool, classes, recipe).teacher, pool.shape)
-        return computing.choose(
-            lambda: new_pair(pool, classes, recipe).teacher, pool.shape, device=device, threads=threads
-        )
+            return computing.checked(path, lambda: new_pair(shape, classes, recipe).teacher, shape)
+        return computing.choose(lambda: new_pair(shape, classes, recipe).teacher, shape, device=device, threads=threads)
 
-    return computing.remembered(memory, key, measure)
+    return computing.remembered(memory, key, measure) if memory else measure()
 
 
 def _batch_size(pool: Pool) -> int:
@@ -227,16 +227,13 @@ def predict_answer(
         One per network: the log of the mean probabilities over the half turns, and the embedding of the box as it is.
         Items whose tilt range is asymmetric are turned about y alone, which leaves their missing wedge in place.
     """
-    turns = "yxz" if recipe.tta == "half_turns" and pool.ndim == 3 else ""
-    lopsided_N = (
-        np.array(asymmetric(pool.tilt_range_N2[rows]), bool) if len(pool.tilt_range_N2) else np.zeros(len(rows), bool)
-    )
+    turns = "yxz" if recipe.network.tta == "half_turns" and pool.ndim == 3 else ""
+    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows]), bool)
     passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
-    start, done, total = time.perf_counter(), 0, sum(int(turned_N.sum()) for turned_N in passes.values())
+    clock, done = Clock(report, "score", sum(int(turned_N.sum()) for turned_N in passes.values())), 0
 
     def tell(progress: Progress) -> None:
-        now = done + progress.done
-        report(replace(progress, done=now, total=total, eta_s=(time.perf_counter() - start) / now * (total - now)))
+        clock.tell(done + progress.done)
 
     def run(turn: str) -> dict[str, Scores]:
         nonlocal done
@@ -313,22 +310,19 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         Too few labels, a loss that is not finite, or too little memory.
     """
     task = TASKS[recipe.task]
-    if recipe.task == "segmentation":
-        check_per_pixel(recipe.strategy)
     out_N = held_out(recipe, view.number, view.train_labels)
     train_rows, train_labels = view.train_rows[~out_N], view.train_labels[~out_N]
     task.check_trainable(train_labels)
     seconds = {}
     clock = time.perf_counter()
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
-    pair = new_pair(view.pool, view.classes, recipe, view.start)
-    warm = view.weights is not None and recipe.init == "warm"
-    if view.weights is not None and recipe.init != "scratch":
+    pair = new_pair(view.pool.shape, view.classes, recipe, view.start)
+    warm = view.weights is not None and recipe.training.init == "warm"
+    if view.weights is not None and recipe.training.init != "scratch":
         load_weights(pair, view.weights)
-        if recipe.init == "shrink_perturb":
-            shrink_and_perturb(pair, new_pair(view.pool, view.classes, recipe.replace(seed=seed), view.start))
-    strategy = STRATEGIES[recipe.strategy](recipe)
-    tilts = view.pool.tilt_range_N2[train_rows] if len(view.pool.tilt_range_N2) else None
+        if recipe.training.init == "shrink_perturb":
+            shrink_and_perturb(pair, new_pair(view.pool.shape, view.classes, recipe.replace(seed=seed), view.start))
+    strategy = STRATEGIES[recipe.query.strategy](recipe)
     x_NC = view.pool.read(train_rows)
     fit(
         pair,
@@ -339,7 +333,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         seed=seed,
         warm=warm,
         strategy=strategy,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[train_rows],
         report=report,
     )
     seconds["train"] = time.perf_counter() - clock
@@ -353,7 +347,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     scores = predict(
         pair.parts(), view.pool.read, scored_rows, compute, task=task, batch_size=_batch_size(view.pool), report=report
     )
-    if recipe.tta != "none" and len(view.other_rows):
+    if recipe.network.tta != "none" and len(view.other_rows):
         at = np.searchsorted(scored_rows, view.other_rows)
         for name, kept in answer(view.other_rows).items():
             scores[name].log_probs_NC[at] = kept.log_probs_NC
@@ -367,7 +361,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
     clock = time.perf_counter()
 
     def build(member_seed: int) -> Pair:
-        return new_pair(view.pool, view.classes, recipe.replace(seed=member_seed), view.start)
+        return new_pair(view.pool.shape, view.classes, recipe.replace(seed=member_seed), view.start)
 
     def previous() -> Net | None:
         if view.weights is None:
@@ -423,8 +417,7 @@ def predict_from_scratch(
     """Train a teacher from scratch on a round's labels and return the classes it gives to other items: what a start is
     held against.
     """
-    pair = new_pair(view.pool, view.classes, recipe)
-    tilts = view.pool.tilt_range_N2[view.train_rows] if len(view.pool.tilt_range_N2) else None
+    pair = new_pair(view.pool.shape, view.classes, recipe)
     seed = int(np.random.default_rng([recipe.seed, view.number]).integers(2**31))
     x_NC = view.pool.read(view.train_rows)
     fit(
@@ -435,7 +428,7 @@ def predict_from_scratch(
         compute,
         seed=seed,
         with_student=False,
-        tilt_range_N2=tilts,
+        tilt_range_N2=view.pool.tilt_range_N2[view.train_rows],
         report=report,
     )
     return predict_answer({"teacher": pair.teacher}, view.pool, rows, recipe, compute, report)[

@@ -126,14 +126,10 @@ class RoundBackend:
             self._compute,
             seed=seed,
             with_student=False,
-            tilt_range_N2=self._tilts(self._train_rows),
+            tilt_range_N2=self._pool.tilt_range_N2[self._train_rows],
             report=self._report,
         )
         return self._predict(pair.teacher, rows)
-
-    def _tilts(self, rows: np.ndarray) -> np.ndarray | None:
-        tilts = self._pool.tilt_range_N2
-        return tilts[rows] if len(tilts) else None
 
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Return features (N, D) of items that no label of this session went into; made on first use, for the whole
@@ -145,11 +141,12 @@ class RoundBackend:
         recipe, every = self._recipe, np.sort(np.concatenate([self._train_rows, self._open_rows]))
         steps = (
             0
-            if recipe.start == "pretrained"
-            else number_of_steps(recipe, len(every), warm=False) * (1 if recipe.epochs else 4)
+            if recipe.network.start == "pretrained"
+            else number_of_steps(recipe, len(every), warm=False) * (1 if recipe.training.epochs else 4)
         )
+        settings = recipe.flat()
         key: dict[str, object] = {
-            name: getattr(recipe, name)
+            name: settings[name]
             for name in ("teacher", "stem", "width", "start", "epochs", "steps", "batch_size", "seed")
         }
         key["items"] = len(self._pool)  # some may have been added since
@@ -162,9 +159,9 @@ class RoundBackend:
             len(self._pool),
             self._compute,
             steps=steps,
-            batch_size=recipe.batch_size,
+            batch_size=recipe.training.batch_size,
             seed=recipe.seed,
-            tilt_range_N2=self._tilts(every),
+            tilt_range_N2=self._pool.tilt_range_N2[every],
             report=self._report,
         )
         return found[rows]

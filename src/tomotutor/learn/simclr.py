@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.learn.augment import asymmetric, augment
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Net
@@ -113,7 +112,7 @@ def learn(
     optimizer = torch.optim.Adam(parameters, LEARNING_RATE, weight_decay=1e-6)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(rows), bool)
-    start = time.perf_counter()
+    clock = Clock(report, "train", steps)
     for step, index in enumerate(batches(len(rows), batch_size, steps, generator), start=1):
         x = torch.from_numpy(read(rows[index.numpy()]))
         lopsided = lopsided_N[index.numpy()].tolist()
@@ -125,8 +124,7 @@ def learn(
         loss.backward()
         optimizer.step()
         scheduler.step()
-        eta_s = (time.perf_counter() - start) / step * (steps - step)
-        report(Progress("train", step, steps, 1, 1, float(loss.detach()), eta_s))
+        clock.tell(step, epoch=1, epochs=1, loss=float(loss.detach()))
 
 
 def features(

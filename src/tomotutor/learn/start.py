@@ -56,7 +56,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise TomoTutorError(
             f"{folder}: found no {CARD}; expected a folder that 'tomotutor pretrain' made, or a session"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as problem:
         raise TomoTutorError(f"{path}: damaged ({problem}); expected the card of pretrained weights") from None
 
 
@@ -92,7 +92,7 @@ def find_start(name: str) -> tuple[Path, dict[str, Any]]:
     try:
         recipe = json.loads((rounds[-1] / "metrics.json").read_text())["recipe"]
         card = {name: recipe[name] for name in ("task", "teacher", "stem", "student", "width")}
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as problem:
         raise TomoTutorError(f"{rounds[-1]}: damaged ({problem}); expected a finished round") from None
     if card.pop("task") != "classification" or card.pop("student") != "shallow":
         raise TomoTutorError(f"{folder}: its networks are no pair for classification; choose another start")

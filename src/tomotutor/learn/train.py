@@ -5,7 +5,6 @@ report raises.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tomotutor.base.errors import TomoTutorError, TrainingDivergedError
-from tomotutor.base.progress import Progress, Report, ignore
+from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.learn.augment import asymmetric
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Net, Output, Pair
@@ -34,9 +33,9 @@ def number_of_steps(recipe: Recipe, items: int, *, warm: bool) -> int:
     """Return the mini-batches of one training: whole epochs, or the recipe's number of steps or passes (half of it when
     warm).
     """
-    if recipe.epochs:
-        return max(1, math.ceil(recipe.epochs * items / recipe.batch_size))
-    steps = max(recipe.steps, math.ceil(recipe.passes * items / recipe.batch_size))
+    if recipe.training.epochs:
+        return max(1, math.ceil(recipe.training.epochs * items / recipe.training.batch_size))
+    steps = max(recipe.training.steps, math.ceil(recipe.training.passes * items / recipe.training.batch_size))
     return max(1, steps // 2) if warm else steps
 
 
@@ -56,17 +55,22 @@ def _optimizer(
     net: nn.Module, recipe: Recipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    if recipe.training.optimizer == "adam":
+        optimizer = torch.optim.Adam(
+            net.parameters(), recipe.training.learning_rate, weight_decay=recipe.training.weight_decay
+        )
     else:
         optimizer = torch.optim.SGD(
-            net.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            net.parameters(),
+            recipe.training.learning_rate,
+            momentum=recipe.training.momentum,
+            weight_decay=recipe.training.weight_decay,
         )
-    if recipe.schedule == "one_cycle":
+    if recipe.training.schedule == "one_cycle":
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate, total_steps=steps, cycle_momentum=False
+            optimizer, recipe.training.learning_rate, total_steps=steps, cycle_momentum=False
         )
-    milestone = max(1, round(steps * recipe.decay_at))
+    milestone = max(1, round(steps * recipe.training.decay_at))
     return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, [milestone], gamma=0.1)
 
 
@@ -129,8 +133,10 @@ def fit(
     lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
 
     def feed() -> Iterator[tuple[Tensor, Tensor]]:
-        for index in batches(len(x), recipe.batch_size, steps, generator):
-            yield task.augment(x[index], y[index].long(), recipe.augmentation, generator, lopsided_N[index].tolist())
+        for index in batches(len(x), recipe.training.batch_size, steps, generator):
+            yield task.augment(
+                x[index], y[index].long(), recipe.training.augmentation, generator, lopsided_N[index].tolist()
+            )
 
     nets = [pair.teacher, *([pair.student] if with_student else []), *along]
     learn(pair, nets, feed(), steps, len(x), recipe, compute, strategy.aux_loss, report)
@@ -168,23 +174,22 @@ def learn(
         net.train()
         optimizers.append(_optimizer(net, recipe, steps))
     pieces = 1
-    epochs = max(1, math.ceil(steps * recipe.batch_size / items))
-    start = time.perf_counter()
+    epochs = max(1, math.ceil(steps * recipe.training.batch_size / items))
+    clock = Clock(report, "train", steps)
     for step, (x_batch, y_batch) in enumerate(feed, start=1):
         strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
         pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
-                f"Lower the learning rate (now {recipe.learning_rate:g}) or look for broken items among the labeled "
-                "ones"
+                f"Lower the learning rate (now {recipe.training.learning_rate:g}) or look for broken items among the "
+                "labeled ones"
             )
         for optimizer, scheduler in optimizers:
             optimizer.step()
             scheduler.step()
-        eta_s = (time.perf_counter() - start) / step * (steps - step)
-        epoch = min(epochs, 1 + (step * recipe.batch_size - 1) // items)
-        report(Progress("train", step, steps, epoch, epochs, loss, eta_s))
+        epoch = min(epochs, 1 + (step * recipe.training.batch_size - 1) // items)
+        clock.tell(step, epoch=epoch, epochs=epochs, loss=loss)
 
 
 def _step_in_memory(
@@ -226,7 +231,7 @@ def _accumulate(
     pieces: int,
     aux_loss: AuxLoss,
 ) -> float:
-    transfer, task_loss = transfer_loss(recipe.transfer, recipe.at_form), TASKS[recipe.task].loss
+    transfer, task_loss = transfer_loss(recipe.training.transfer, recipe.training.at_form), TASKS[recipe.task].loss
     total = 0.0
     for x_piece, y_piece in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
         share = len(x_piece) / len(x)
@@ -241,8 +246,8 @@ def _accumulate(
             with compute.autocast():
                 student = pair.student(x_piece)
             student_loss = task_loss(student.logits, y_piece).mean()
-            if recipe.transfer_weight:
-                student_loss = student_loss + recipe.transfer_weight * transfer(student, teacher)
+            if recipe.training.transfer_weight:
+                student_loss = student_loss + recipe.training.transfer_weight * transfer(student, teacher)
             (student_loss * share).backward()
             if not math.isfinite(float(student_loss.detach())):
                 return math.nan
@@ -260,7 +265,7 @@ def map_batches(
     """Yield the rows of each batch, in order, and what a function returns for it; the batch is halved where device
     memory ends.
     """
-    start, done = time.perf_counter(), 0
+    clock, done = Clock(report, "score", len(rows)), 0
     while done < len(rows):
         index = rows[done : done + batch_size]
         try:
@@ -272,7 +277,7 @@ def map_batches(
             continue
         yield index, found
         done += len(index)
-        report(Progress("score", done, len(rows), eta_s=(time.perf_counter() - start) / done * (len(rows) - done)))
+        clock.tell(done)
 
 
 def predict(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.progress import Report
+from tomotutor.base.progress import Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.data.sources.array import load_array
 from tomotutor.formats.label_csv import LabelRow, read_labels
@@ -67,7 +67,7 @@ def array_labels(path: Path, ids: Sequence[str], classes: Sequence[str] = ()) ->
     if names is None:
         names = np.array(classes)
     labels = []
-    for item_id, value in zip(ids, y_N.tolist(), strict=True):
+    for item_id, value in zip(ids, np.asarray(y_N).tolist(), strict=True):
         if not isinstance(value, str) and not 0 <= int(value) < len(names):
             raise TomoTutorError(f"{path}: y of item {item_id} is {value}; expected 0 to {len(names) - 1}")
         labels.append(LabelRow(item_id, value if isinstance(value, str) else str(names[int(value)])))
@@ -81,7 +81,7 @@ def read_truth(session: Session, oracle: str, classes: Sequence[str] = ()) -> np
     classes = classes or session.classes
     if oracle != "y":
         return truth_of(session.pool.ids, read_labels(Path(oracle)), classes, oracle)
-    if len(session.pool.truth_N):
+    if any(session.pool.truth_N):
         return pool_truth(session.pool, classes)
     path = session.array_file
     if path is None:
@@ -123,14 +123,14 @@ def measure(
     pool_N = truth_N.copy()
     pool_N[session.held_out] = UNKNOWN
     metrics: dict[str, Any] = {"pool_accuracy": _accuracy(class_N, pool_N)}
-    groups = session.pool.group_N
+    groups = session.pool.tomogram_N
     names = sorted(set(groups.tolist()))
     if len(names) > 1:
         metrics["pool_accuracy_by_group"] = {
             str(g): _accuracy(class_N[groups == g], pool_N[groups == g]) for g in names
         }
     if test is not None:
-        predicted_N = class_N if test.pool is None else session.score_pool(test.pool, report).teacher_probs_NC.argmax(1)
+        predicted_N = class_N if test.pool is None else session.model.predict(test.pool, report).class_N
         metrics["test_accuracy"] = _accuracy(predicted_N, test.truth_N)
     return {key: value for key, value in metrics.items() if value is not None}
 
@@ -154,7 +154,7 @@ def play(
 
     Only the last round's model is in use, so a caller measures it before asking for the next number.
     """
-    session.look_around(report)
+    session.map_pool(report or ignore)
     for number, wanted in enumerate(labels, start=1):
         if len(session.rounds) < number:
             before = len(session.labels())

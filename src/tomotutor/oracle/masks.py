@@ -69,7 +69,7 @@ def answer(session: Session, truth: MaskTruth, labels: int) -> None:
         if mask is None:
             session.unsure(item.id, annotator="oracle", origin="oracle")
         else:
-            session.label_mask(item.id, mask, annotator="oracle", origin="oracle")
+            session.label(item.id, mask, annotator="oracle", origin="oracle")
 
 
 def measure(session: Session, truth: MaskTruth, test: MaskTest | None, report: Report | None = None) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def measure(session: Session, truth: MaskTruth, test: MaskTest | None, report: R
 
     session.predict_masks(lambda row, mask: add(held if row in held_rows else pool, truth(row), mask), report)
     if test is not None:
-        session.apply_masks(test.pool, lambda row, mask: add(held, test.truth(row), mask), report)
+        session.model.score_masks(test.pool, lambda row, mask: add(held, test.truth(row), mask), report)
     metrics: dict[str, Any] = {"pool_miou": pool.mean_iou, "pool_pixel_accuracy": pool.pixel_accuracy}
     if held_rows or test is not None:
         by_class = {name: iou for name, iou in zip(session.classes, held.iou_C.tolist(), strict=True) if iou == iou}

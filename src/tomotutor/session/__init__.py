@@ -1,7 +1,5 @@
-"""What a person said of a pool, and what is made of it: labels, rounds, queue. Knows no screen; networks are run by
-learn.
-"""
+"""What a person said of a pool, and what is made of it: labels, rounds, queue. Knows no screen; learn runs networks."""
 
-from tomotutor.session.session import Session, look_around
+from tomotutor.session.session import Session
 
-__all__ = ["Session", "look_around"]
+__all__ = ["Session"]

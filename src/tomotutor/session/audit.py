@@ -9,11 +9,12 @@ was asked under, and through the following round.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tomotutor.session.label_log import LabelState
+from tomotutor.session.label_log import Entry, LabelState
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,13 @@ def kinds(order: np.ndarray) -> dict[int, str]:
     return {int(row): "check" if position % 2 == 0 else "train" for position, row in enumerate(order)}
 
 
-def figure(number: int, predictions: dict[int, dict[int, str]], kind: dict[int, str], state: LabelState) -> AuditFigure:
+def figure(
+    number: int,
+    predictions: Mapping[int, Mapping[int, str]],
+    kind: Mapping[int, str],
+    state: LabelState,
+    name_of: Callable[[Entry], str | None] = lambda entry: entry.label,
+) -> AuditFigure:
     """Return the figure of the model of round `number`.
 
     It counts check items under this model's own prediction, and the other audit items that were answered under this
@@ -99,6 +106,8 @@ def figure(number: int, predictions: dict[int, dict[int, str]], kind: dict[int, 
         Kind of each audit item, see `kinds`.
     state : LabelState
         What the label log says.
+    name_of : callable
+        The label of an entry, as its class is called today.
     """
     correct = n = skipped = 0
     mine = predictions.get(number, {})
@@ -117,7 +126,7 @@ def figure(number: int, predictions: dict[int, dict[int, str]], kind: dict[int, 
             predicted = predictions.get(under, {}).get(row) if max(1, number - 1) <= under <= number else None
         if predicted is not None:
             n += 1
-            correct += predicted == last.label
+            correct += predicted == name_of(last)
     return AuditFigure(correct, n, skipped)
 
 

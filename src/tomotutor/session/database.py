@@ -1,4 +1,4 @@
-"""SessionStore: what a session must never lose, in SQLite. The label log is append-only; undo is a new row.
+"""Database: what a session must never lose, in SQLite. The label log is append-only; undo is a new row.
 
 One writer, held by a lock file; rollback journal and synchronous=FULL, since labs keep sessions on network disks, where
 SQLite's write-ahead log does not work. A call that writes returns when the disk has it.
@@ -10,8 +10,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,29 @@ import filelock
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.files import new_file
 from tomotutor.session.label_log import Entry
 
-SCHEMA = 1
-_TABLES = """
+NAME = "labels.sqlite"
+COPIES = 3  # kept in backups/, the newest ones
+LAYOUT = 2
+_LABELS = """
+CREATE TABLE labels (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, item INTEGER NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('label', 'unsure', 'skip', 'class', 'undo', 'redo')), label TEXT,
+    annotator TEXT NOT NULL, origin TEXT NOT NULL, round INTEGER NOT NULL, audit TEXT NOT NULL,
+    predicted TEXT, confidence REAL, disagreement REAL, undoes INTEGER, step INTEGER);
+"""
+_TABLES = (
+    """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE items (
     item INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, twin INTEGER NOT NULL, held_out INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE labels (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, item INTEGER NOT NULL REFERENCES items (item),
-    action TEXT NOT NULL CHECK (action IN ('label', 'unsure', 'skip', 'undo')), label TEXT,
-    annotator TEXT NOT NULL, origin TEXT NOT NULL, round INTEGER NOT NULL, audit TEXT NOT NULL,
-    predicted TEXT, confidence REAL, disagreement REAL, undoes INTEGER REFERENCES labels (seq));
 CREATE TABLE rounds (number INTEGER PRIMARY KEY, at TEXT NOT NULL, labels INTEGER NOT NULL, record TEXT NOT NULL);
 CREATE TABLE audits (round INTEGER NOT NULL, item INTEGER NOT NULL, predicted TEXT NOT NULL, PRIMARY KEY (round, item));
 """
+    + _LABELS
+)
 _COLUMNS = [f.name for f in fields(Entry)]
 
 
@@ -60,7 +68,7 @@ class RoundRecord:
     record: dict[str, Any]
 
 
-class SessionStore:
+class Database:
     """The database of a session folder.
 
     Parameters
@@ -68,45 +76,41 @@ class SessionStore:
     folder : Path
         The session.
     write : bool
-        Take the writer's lock; without it the store can only be read.
+        Take the writer's lock; without it the database can only be read. One of an earlier layout is brought to
+        today's, after a copy, when it is opened for writing.
 
     Raises
     ------
     TomoTutorError
-        No session there, or it is open in another program.
+        No session there, it is damaged, or it is open in another program.
     """
 
     def __init__(self, folder: Path, *, write: bool) -> None:
-        self.path = folder / "labels.sqlite"
+        self.path = folder / NAME
         if not self.path.is_file():
-            raise TomoTutorError(f"{folder}: not a session (no labels.sqlite in it); make one with 'tomotutor new'")
+            raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'")
         self._guard = threading.RLock()
-        self._lock: filelock.BaseFileLock | None = None
-        if write:
-            self._lock = filelock.FileLock(folder / ".lock", thread_local=False)  # a closing thread lets it go
+        self._lock = _take_lock(folder) if write else None
+        try:
+            self._connection = self._connect(write)
             try:
-                self._lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise TomoTutorError(
-                    f"{folder}: the session is open in another TomoTutor; close it there first"
-                ) from None
-            except OSError as problem:
-                raise TomoTutorError(
-                    f"{folder}: cannot be written to ({problem.strerror}); give yourself the right to write"
-                ) from None
-        self._connection = self._connect(write)
-        version = int(self.meta("schema"))
-        if version != SCHEMA:
-            self.close()
-            raise TomoTutorError(
-                f"{self.path}: made by another version of TomoTutor (layout {version}, this one reads {SCHEMA})"
-            )
+                self._check_layout(write)
+            except BaseException:
+                self._connection.close()
+                raise
+        except BaseException:
+            if self._lock:
+                self._lock.release()
+            raise
 
     def _connect(self, write: bool) -> sqlite3.Connection:
         # a reader opens for writing too: only so can SQLite roll back what a killed writer left half-done
         writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
         uri = f"{self.path.resolve().as_uri()}?mode={'rw' if writable else 'ro'}"
-        connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+        try:
+            connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as problem:
+            raise self._damaged(problem) from None
         try:
             if write:
                 connection.execute("PRAGMA journal_mode=DELETE")
@@ -114,26 +118,45 @@ class SessionStore:
             else:
                 connection.execute("PRAGMA query_only=ON")
             connection.execute("SELECT count(*) FROM meta").fetchone()
-        except sqlite3.DatabaseError as problem:
+        except (sqlite3.Error, UnicodeDecodeError) as problem:
             connection.close()
-            if self._lock:
-                self._lock.release()
-            raise TomoTutorError(f"{self.path}: not a session database that can be read ({problem})") from None
+            raise self._damaged(problem) from None
         return connection
 
-    @staticmethod
-    def create(folder: Path, ids: Sequence[str], twin_N: np.ndarray) -> None:
-        """Make the database of a new session."""
-        connection = sqlite3.connect(folder / "labels.sqlite", isolation_level=None)
-        connection.executescript(_TABLES)
-        connection.execute("BEGIN")
-        connection.executemany(
-            "INSERT INTO items (item, id, twin) VALUES (?, ?, ?)",
-            zip(range(len(ids)), ids, twin_N.tolist(), strict=True),
+    def _damaged(self, problem: object) -> TomoTutorError:
+        return TomoTutorError(
+            f"{self.path}: damaged or no database of labels ({str(problem)[:200]}); "
+            f"run 'tomotutor repair {self.path.parent}', which saves every label that can be read"
         )
-        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
-        connection.execute("COMMIT")
-        connection.close()
+
+    def _check_layout(self, write: bool) -> None:
+        text = self.meta("schema")
+        if text not in ("1", str(LAYOUT)):
+            raise TomoTutorError(
+                f"{self.path}: made by another version of TomoTutor (layout {text[:20]}, this one reads 1 to {LAYOUT})"
+            )
+        if text == "1" and write:
+            self.copy_to(self.path.with_name("labels-layout-1.sqlite"))
+            kept = ", ".join(c for c in _COLUMNS if c != "step")
+            with self._transaction("the new layout") as connection:
+                connection.execute("ALTER TABLE labels RENAME TO labels_1")
+                connection.execute(_LABELS)
+                connection.execute(f"INSERT INTO labels ({kept}) SELECT {kept} FROM labels_1")
+                connection.execute("DROP TABLE labels_1")
+                connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(LAYOUT),))
+
+    @staticmethod
+    def create(folder: Path, ids: Sequence[str], twin_N: np.ndarray, meta: Mapping[str, str] | None = None) -> None:
+        """Make the database of a new session, with the values that `meta` returns."""
+        with closing(sqlite3.connect(folder / NAME, isolation_level=None)) as connection:
+            connection.executescript(_TABLES)
+            connection.execute("BEGIN")
+            connection.executemany(
+                "INSERT INTO items (item, id, twin) VALUES (?, ?, ?)",
+                zip(range(len(ids)), ids, twin_N.tolist(), strict=True),
+            )
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", {"schema": str(LAYOUT), **(meta or {})}.items())
+            connection.execute("COMMIT")
 
     @contextmanager
     def _transaction(self, what: str) -> Iterator[sqlite3.Connection]:
@@ -143,7 +166,7 @@ class SessionStore:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except sqlite3.Error as problem:
-                if self._connection.in_transaction:
+                with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 full = "full" in str(problem) or "I/O" in str(problem)
                 mend = "free some space on that disk and do it again" if full else "do it again"
@@ -155,11 +178,17 @@ class SessionStore:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            with self._guard:
+                return self._connection.execute(sql, values).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as problem:
+            raise self._damaged(problem) from None
+
     def meta(self, key: str, default: str = "0") -> str:
         """Return a stored value."""
-        with self._guard:
-            row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else default
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
+        return str(rows[0][0]) if rows else default
 
     def set_meta(self, key: str, value: str) -> None:
         """Store a value."""
@@ -168,12 +197,14 @@ class SessionStore:
 
     def items(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """Return ids, twin_N and held_out_N."""
-        with self._guard:
-            rows = self._connection.execute("SELECT id, twin, held_out FROM items ORDER BY item").fetchall()
+        rows = self._rows("SELECT item, id, twin, held_out FROM items ORDER BY item")
+        numbers_right = all(row[0] == n for n, row in enumerate(rows))
+        if not numbers_right or not all(isinstance(r[1], str) and r[2] in range(len(rows)) for r in rows):
+            raise self._damaged("its list of items is not whole")
         return (
-            tuple(r[0] for r in rows),
-            np.array([r[1] for r in rows], dtype=np.int64),
-            np.array([bool(r[2]) for r in rows], dtype=bool),
+            tuple(r[1] for r in rows),
+            np.array([r[2] for r in rows], dtype=np.int64),
+            np.array([bool(r[3]) for r in rows], dtype=bool),
         )
 
     def add_items(self, ids: Sequence[str], twin_N: np.ndarray, key: str, value: str) -> None:
@@ -194,14 +225,16 @@ class SessionStore:
         with self._transaction("the test set") as connection:
             connection.executemany("UPDATE items SET held_out = 1 WHERE item = ?", [(int(r),) for r in rows])
 
-    def append(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Write entries in one transaction and return them with their `seq`."""
+    def append(self, entries: Sequence[Entry], *, together: bool = False) -> list[Entry]:
+        """Write entries in one transaction and return them with their `seq`; `together` makes one step of them."""
         columns = [c for c in _COLUMNS if c != "seq"]
         sql = f"INSERT INTO labels ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        written = []
-        what = "the label" if len(entries) == 1 else f"{len(entries)} labels"
+        written: list[Entry] = []
+        what = f"{len(entries)} labels" if len(entries) > 1 else "the label"
         with self._transaction(what) as connection:
             for entry in entries:
+                if together and written:
+                    entry = replace(entry, step=written[0].seq)
                 values = asdict(entry)
                 cursor = connection.execute(sql, [values[c] for c in columns])
                 written.append(replace(entry, seq=int(cursor.lastrowid or 0)))
@@ -209,9 +242,10 @@ class SessionStore:
 
     def entries(self) -> list[Entry]:
         """Return the whole label log."""
-        with self._guard:
-            rows = self._connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM labels ORDER BY seq").fetchall()
-        return [Entry(*row) for row in rows]
+        known = {row[1] for row in self._rows("PRAGMA table_info(labels)")}
+        columns = [c for c in _COLUMNS if c in known]
+        rows = self._rows(f"SELECT {', '.join(columns)} FROM labels ORDER BY seq")
+        return [Entry(**dict(zip(columns, row, strict=True))) for row in rows]
 
     def add_round(self, record: RoundRecord, audits: dict[int, str]) -> None:
         """Record a finished round and what its model predicts for audit items (pool row to class name)."""
@@ -234,18 +268,36 @@ class SessionStore:
 
     def rounds(self) -> list[RoundRecord]:
         """Return all rounds, oldest first."""
-        with self._guard:
-            rows = self._connection.execute("SELECT number, at, labels, record FROM rounds ORDER BY number").fetchall()
-        return [RoundRecord(n, at, labels, json.loads(text)) for n, at, labels, text in rows]
+        rows = self._rows("SELECT number, at, labels, record FROM rounds ORDER BY number")
+        try:
+            records = [RoundRecord(int(n), str(at), int(labels), json.loads(text)) for n, at, labels, text in rows]
+        except (ValueError, TypeError) as problem:
+            raise self._damaged(problem) from None
+        if not all(isinstance(r.record, dict) and {"metrics", "recipe"} <= set(r.record) for r in records):
+            raise self._damaged("the record of a round is not whole")
+        return records
 
     def audits(self) -> dict[int, dict[int, str]]:
         """Return the stored predictions of audit items: round to pool row to class name."""
-        with self._guard:
-            rows = self._connection.execute("SELECT round, item, predicted FROM audits").fetchall()
         found: dict[int, dict[int, str]] = {}
-        for number, item, predicted in rows:
+        for number, item, predicted in self._rows("SELECT round, item, predicted FROM audits"):
             found.setdefault(number, {})[item] = predicted
         return found
+
+    def copy_to(self, target: Path) -> None:
+        """Write a whole copy of the database, which is consistent whatever happens meanwhile."""
+        try:
+            with new_file(target) as path, closing(sqlite3.connect(path)) as other, self._guard:
+                self._connection.backup(other)
+        except sqlite3.Error as problem:
+            raise TomoTutorError(f"{target}: the copy of the labels could not be written ({problem})") from None
+
+    def keep_copy(self, number: int) -> None:
+        """Keep a copy of the database as it is at the end of round `number`, and forget the oldest ones."""
+        folder = self.path.parent / "backups"
+        self.copy_to(folder / f"labels-{number:04d}.sqlite")
+        for old in sorted(folder.glob("labels-[0-9]*.sqlite"))[:-COPIES]:
+            old.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the database and give the lock back."""
@@ -253,3 +305,16 @@ class SessionStore:
             self._connection.close()
             if self._lock:
                 self._lock.release()
+
+
+def _take_lock(folder: Path) -> filelock.BaseFileLock:
+    lock = filelock.FileLock(folder / ".lock", thread_local=False)  # a closing thread lets it go
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise TomoTutorError(f"{folder}: the session is open in another TomoTutor; close it there first") from None
+    except OSError as problem:
+        raise TomoTutorError(
+            f"{folder}: cannot be written to ({problem.strerror}); give yourself the right to write"
+        ) from None
+    return lock

@@ -1,31 +1,35 @@
-"""The parts of a session's pool: the input it was made with, and what was added to it later."""
+"""The inputs of a session: the one it was made with, and what was added to it later. All are kept in its database."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_folder
-from tomotutor.data.pool import Cut, ItemCache, Pool
-from tomotutor.data.sources import Source, open_pool, resolve, with_tilts_of
+from tomotutor.data.pool import Pool, concat
+from tomotutor.data.sources import Opened, Source, open_input
 from tomotutor.data.sources.copies import absolute, copy_lists, in_folder
-from tomotutor.session.database import SessionStore
-from tomotutor.session.session_file import SessionFile
+from tomotutor.session.database import Database
+from tomotutor.session.fingerprint import Fingerprint
+
+log = logging.getLogger(__name__)
 
 FOLDER = "added"
-ADDED = "added"  # where the database keeps what was added
+INPUTS = "inputs"  # where the database keeps them
+_ADDED = "added"  # where earlier versions kept what was added; the first input was in session.toml
+_ALIKE = ("box", "rescale", "low_pass", "normalise", "mean", "std", "size")
 
 
 @dataclass(frozen=True)
-class Part:
+class Input:
     """One input of a session.
 
     Attributes
@@ -33,169 +37,167 @@ class Part:
     prefix : str
         What its items' ids begin with, before a slash; "" for the input the session was made with.
     source : Source
-        Where its items come from, as session.toml or the database has it.
+        Where its items come from.
+    fingerprint : Fingerprint or None
+        What it looked like; None until a session of an earlier version is opened for writing.
     """
 
     prefix: str
     source: Source
+    fingerprint: Fingerprint | None = None
 
     def source_in(self, folder: Path) -> Source:
         """Return the source with the session's own copies of the lists."""
         return in_folder(self.source, folder / FOLDER / self.prefix if self.prefix else folder)
 
-    def open(self, folder: Path) -> Pool:
-        """Open its items, called by their ids in the session."""
-        pool = open_pool(self.source_in(folder))
-        return (
-            dataclasses.replace(pool, ids=tuple(f"{self.prefix}/{item_id}" for item_id in pool.ids))
-            if self.prefix
-            else pool
-        )
+    def open(self, folder: Path) -> Opened:
+        """Open its items from the session's own copies of the lists."""
+        return self.named(open_input(self.source_in(folder)))
+
+    def named(self, opened: Opened) -> Opened:
+        """Return opened items called by their ids in the session."""
+        if not self.prefix:
+            return opened
+        ids = tuple(f"{self.prefix}/{item_id}" for item_id in opened.pool.ids)
+        return dataclasses.replace(opened, pool=dataclasses.replace(opened.pool, ids=ids))
+
+    def recognised(self, opened: Opened, folder: Path) -> Input:
+        """Return it as it is if it still looks as it did, or with what it looks like if nobody has looked yet.
+
+        Raises
+        ------
+        TomoTutorError
+            It is another one now: labels would move to other particles.
+        """
+        copied = self.source_in(folder)
+        if self.fingerprint is None:
+            return dataclasses.replace(self, fingerprint=Fingerprint.take(opened, copied))
+        self.fingerprint.check(opened, copied)
+        return self
 
 
-def parts_of(file: SessionFile, store: SessionStore) -> list[Part]:
-    """Return all parts of a session, the one it was made with first."""
-    added = json.loads(store.meta(ADDED, "[]"))
-    return [Part("", file.source), *(Part(values["prefix"], Source.from_dict(values["source"])) for values in added)]
+def read_inputs(database: Database, first: Source | None = None) -> list[Input]:
+    """Return all inputs of a session, the one it was made with first.
 
-
-def to_json(parts: Sequence[Part]) -> str:
-    """Return the parts that were added, for the database."""
-    return json.dumps([{"prefix": part.prefix, "source": part.source.to_dict()} for part in parts])
-
-
-def new_part(source: Source, first: Source, prefixes: Sequence[str]) -> Part:
-    """Describe an input to add: its items are prepared as those of the session's first input, and called after its
-    file.
+    Parameters
+    ----------
+    database : Database
+        Its database.
+    first : Source or None
+        What session.toml of an earlier version has.
     """
-    source = absolute(resolve(source))
-    alike = ("box", "rescale", "low_pass", "normalise", "mean", "std", "size")
-    source = with_tilts_of(first, source.replace(**{name: getattr(first, name) for name in alike}))
-    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in source.file.stem) or "items"
+    kept = json.loads(database.meta(INPUTS, "null"))
+    if kept is None:
+        assert first is not None
+        return [Input("", first), *_from_json(json.loads(database.meta(_ADDED, "[]")))]
+    return _from_json(kept)
+
+
+def _from_json(values: list[dict]) -> list[Input]:
+    return [
+        Input(
+            value["prefix"],
+            Source.from_dict(value["source"]),
+            Fingerprint.from_dict(value["fingerprint"]) if value.get("fingerprint") else None,
+        )
+        for value in values
+    ]
+
+
+def to_json(inputs: Sequence[Input]) -> str:
+    """Return inputs for the database."""
+    return json.dumps(
+        [
+            {
+                "prefix": one.prefix,
+                "source": one.source.to_dict(),
+                "fingerprint": dataclasses.asdict(one.fingerprint) if one.fingerprint else None,
+            }
+            for one in inputs
+        ]
+    )
+
+
+def check_lists(inputs: Sequence[Input], folder: Path) -> None:
+    """Refuse a session whose own copy of a particle list was changed; nothing else of its inputs is read."""
+    for one in inputs:
+        if one.fingerprint:
+            one.fingerprint.check_list(one.source_in(folder))
+
+
+def recognised(
+    inputs: Sequence[Input], opened: Sequence[Opened], folder: Path, database: Database | None
+) -> list[Input]:
+    """Return inputs that still look as they did (see `Input.recognised`); what nobody has looked at yet is kept in
+    `database`, where it may be written to.
+    """
+    found = [one.recognised(items, folder) for one, items in zip(inputs, opened, strict=True)]
+    if database and found != list(inputs):
+        database.set_meta(INPUTS, to_json(found))
+    return found
+
+
+def open_new(source: Source, first: Source, prefixes: Sequence[str]) -> tuple[Input, Opened]:
+    """Open an input to add: its items are prepared as those of the session's first input, and called after its file."""
+    source = absolute(source).replace(**{name: value for name, value in first.flat().items() if name in _ALIKE})
+    opened = open_input(source).with_tilts_of(first)
+    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in opened.source.file.stem) or "items"
     number = next(n for n in range(1, len(prefixes) + 2) if (stem if n == 1 else f"{stem}-{n}") not in prefixes)
-    return Part(stem if number == 1 else f"{stem}-{number}", source)
+    new = Input(stem if number == 1 else f"{stem}-{number}", opened.source)
+    return new, new.named(opened)
 
 
-def copy_part(part: Part, folder: Path) -> None:
-    """Copy the lists of a part into the session; what a crash left there, known to no database, is replaced."""
-    target = folder / FOLDER / part.prefix
+def copy_input(new: Input, folder: Path) -> None:
+    """Copy the lists of an input into the session; what a crash left there, known to no database, is replaced."""
+    target = folder / FOLDER / new.prefix
     if target.exists():
         shutil.rmtree(target)
     target.parent.mkdir(exist_ok=True)
     with new_folder(target) as partial:
-        copy_lists(part.source, partial)
+        copy_lists(new.source, partial)
 
 
-def join(pools: Sequence[Pool]) -> Pool:
-    """Return one pool with the items of several, in their order.
-
-    Raises
-    ------
-    TomoTutorError
-        Their items differ in shape, contrast or voxel size.
-    """
-    first = pools[0]
-    if len(pools) == 1:
-        return first
-    for pool in pools[1:]:
-        if pool.shape != first.shape or pool.protein != first.protein:
-            raise TomoTutorError(
-                f"the new items have the shape {pool.shape} and protein {pool.protein}, those of the session "
-                f"{first.shape} and "
-                f"{first.protein}; expected the same (see --protein)"
-            )
-        sizes = (pool.voxel_size_angst, first.voxel_size_angst)
-        if all(sizes) and abs(sizes[0] - sizes[1]) > 0.01 * sizes[1]:
-            raise TomoTutorError(
-                f"the new voxels have {sizes[0]:g} Å, those of the session {sizes[1]:g} Å; expected the same (see "
-                "--voxel-size)"
-            )
-    start_N = np.cumsum([0, *(len(pool) for pool in pools)])
-
-    def where(row: int) -> tuple[Pool, int]:
-        k = int(np.searchsorted(start_N, row, side="right")) - 1
-        return pools[k], row - int(start_N[k])
-
-    def cut(row: int) -> Cut:
-        pool, own = where(row)
-        return pool.cut(own)
-
-    def prepared(row: int) -> Cut:
-        pool, own = where(row)
-        return (pool.prepared or pool.cut)(own)
-
-    def statistics(row: int) -> tuple[float, float]:
-        pool, own = where(row)
-        assert pool.statistics is not None
-        return pool.statistics(own)
-
-    def table(name: str, missing: Any) -> np.ndarray:
-        """Return a column of all parts, `missing` where a part has none; as the first one's (empty) where no part has
-        it.
-        """
-        columns = [getattr(pool, name) for pool in pools]
-        if not any(len(column) for column in columns):
-            return columns[0]
-        width = next(column for column in columns if len(column)).shape[1:]
-        filled = (c if len(c) else np.full((len(p), *width), missing) for c, p in zip(columns, pools, strict=True))
-        return np.concatenate(list(filled))
-
-    has_angles = all(len(pool.angles_deg_N3) for pool in pools)
-    return dataclasses.replace(
-        first,
-        ids=tuple(item_id for pool in pools for item_id in pool.ids),
-        cut=cut,
-        prepared=prepared if any(pool.prepared for pool in pools) else None,
-        statistics=statistics if first.statistics else None,
-        cache=ItemCache() if any(pool.cache for pool in pools) else None,
-        padded_N=table("padded_N", False),
-        group_N=table("group_N", ""),
-        tilt_range_N2=table("tilt_range_N2", np.nan),
-        angles_deg_N3=table("angles_deg_N3", 0.0) if has_angles else np.zeros((0, 3)),
-        offset_zyx_N3=table("offset_zyx_N3", 0.0),
-        truth_N=table("truth_N", ""),
-    )
+def starts(ids: Sequence[str], inputs: Sequence[Input]) -> np.ndarray:
+    """Return the first row of each input, and the number of rows at the end."""
+    counts = [sum(item_id.startswith(f"{one.prefix}/") for item_id in ids) for one in inputs[1:]]
+    return np.cumsum([0, len(ids) - sum(counts), *counts])
 
 
-def relocate_session(folder: Path, old: str, new: str) -> int:
-    """Tell a session that its input moved: paths under `old` are looked for under `new` from now on.
-
-    Parameters
-    ----------
-    folder : Path
-        The session.
-    old : str
-        A folder as session.toml names it; of Windows or of POSIX, whatever this machine is.
-    new : str
-        The same folder on this machine.
-
-    Returns
-    -------
-    int
-        Items found at the new place.
+def open_all(inputs: Sequence[Input], folder: Path) -> list[Opened]:
+    """Open the items of all inputs.
 
     Raises
     ------
     TomoTutorError
-        No path of the session lies under `old`, or its items are not found under `new`; the session stays as it was.
+        One cannot be opened; where a file is gone, it says how to tell the session that its input moved.
     """
-    file = SessionFile.read(folder)
-    store = SessionStore(folder, write=True)
     try:
-        parts = parts_of(file, store)
-        moved = [Part(part.prefix, part.source.relocated(old, str(Path(new).resolve()))) for part in parts]
-        if moved == parts:
-            known = ", ".join(path for part in parts for path in part.source.paths().values())
-            raise TomoTutorError(f"{folder}: none of its paths lies under {old}; they are {known}")
-        pool = join([part.open(folder) for part in moved])
-        ids, _, _ = store.items()
-        if pool.ids != ids:
-            raise TomoTutorError(
-                f"{new}: it has {len(pool)} items, other than the {len(ids)} this session was made with; copy the "
-                "original files there"
-            )
-        store.set_meta(ADDED, to_json(moved[1:]))
-        file.with_source(moved[0].source).write(folder)
-        return len(pool)
-    finally:
-        store.close()
+        return [one.open(folder) for one in inputs]
+    except TomoTutorError as problem:
+        paths = [path for one in inputs for path in one.source_in(folder).paths().values()]
+        gone = next((path for path in paths if not Path(path).exists()), None)
+        if gone is None:
+            raise
+        hint = f"tomotutor relocate {folder} --from {gone} --to THE_NEW_PLACE"
+        raise TomoTutorError(f"{problem}; {gone} is not there any more: if it moved, run '{hint}'") from None
+
+
+def pool_of(opened: Sequence[Opened], ids: Sequence[str]) -> Pool:
+    """Return the items of all inputs as one pool, which must be those that the session was made with."""
+    pool = concat([one.pool for one in opened])
+    if pool.ids != ids:
+        raise TomoTutorError(
+            f"{opened[0].source.path}: now has {len(pool)} items, other than the {len(ids)} this session was made "
+            "with; bring the original files back, or make a new session"
+        )
+    return pool
+
+
+def denoised_of(opened: Sequence[Opened]) -> Pool | None:
+    """Return the same items from denoised tomograms, to look at; None where there are none, and labeling goes on."""
+    try:
+        found = [one.denoised() for one in opened]
+    except TomoTutorError as problem:
+        log.warning("no denoised tomograms: %s", problem)
+        return None
+    return concat([d or one.pool for d, one in zip(found, opened, strict=True)]) if any(found) else None

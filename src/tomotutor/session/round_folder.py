@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file, new_folder
-from tomotutor.learn.results import Look, PoolScores
+from tomotutor.learn.results import PoolMap, PoolScores, renumbered
 
 if TYPE_CHECKING:
     from torch import nn
 
+
+log = logging.getLogger(__name__)
 
 LOOK = "start/look.npz"
 
@@ -33,6 +36,31 @@ class RoundScores:
     teacher_probs_NC: np.ndarray
     student_probs_NC: np.ndarray
     disagreement_N: np.ndarray
+
+    def of(self, row: int) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """Return teacher's and student's probabilities and the disagreement of an item; None if it was not scored."""
+        at = int(np.searchsorted(self.rows, row))
+        if at == len(self.rows) or self.rows[at] != row:
+            return None
+        return self.teacher_probs_NC[at], self.student_probs_NC[at], float(self.disagreement_N[at])
+
+    def renumbered(self, number_C: Sequence[int], classes: int) -> RoundScores:
+        """Return the scores in other classes, see `tomotutor.learn.results.renumbered`."""
+        teacher, student = (renumbered(p, number_C, classes) for p in (self.teacher_probs_NC, self.student_probs_NC))
+        return dataclasses.replace(self, teacher_probs_NC=teacher, student_probs_NC=student)
+
+    def fits(self, items: int) -> bool:
+        """Whether the arrays belong together and name items of a pool of this size."""
+        n, arrays = len(self.rows), (self.teacher_probs_NC, self.student_probs_NC, self.disagreement_N)
+        named = np.concatenate([self.rows.ravel(), self.queue_rows.ravel()])
+        return (
+            all(len(a) == n for a in arrays)
+            and self.teacher_probs_NC.shape == self.student_probs_NC.shape
+            and self.teacher_probs_NC.ndim == 2
+            and named.dtype.kind in "iu"
+            and (not len(named) or (named.min() >= 0 and named.max() < items))
+            and bool(np.isfinite(self.teacher_probs_NC).all() and np.isfinite(self.student_probs_NC).all())
+        )
 
 
 def round_folder(session: Path, number: int) -> Path:
@@ -57,7 +85,21 @@ def write_round(
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
 
 
-def _load(path: Path, *keys: str, mend: str = "run 'tomotutor round' to train anew") -> list[np.ndarray]:
+def has_weights(folder: Path) -> bool:
+    """Whether the weights of a round are there and whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        for name in ("teacher", "student"):
+            with safe_open(folder / f"{name}.safetensors", "np") as file:
+                if not list(file.keys()):
+                    return False
+    except (OSError, SafetensorError):
+        return False
+    return True
+
+
+def _load(path: Path, *keys: str, mend: str = "train anew") -> list[np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return [archive[key] for key in keys]
@@ -65,24 +107,33 @@ def _load(path: Path, *keys: str, mend: str = "run 'tomotutor round' to train an
         raise TomoTutorError(f"{path}: damaged ({problem}); the labels are safe: {mend}") from None
 
 
-def read_scores(session: Path, number: int) -> RoundScores:
-    """Read a round's scores."""
-    names = [field.name for field in dataclasses.fields(RoundScores)]
-    return RoundScores(*_load(round_folder(session, number) / "scores.npz", *names))
+def read_scores(session: Path, number: int, items: int) -> RoundScores:
+    """Read a round's scores.
+
+    Raises
+    ------
+    TomoTutorError
+        They are missing or damaged, or name items that a pool of so many `items` does not have.
+    """
+    path = round_folder(session, number) / "scores.npz"
+    scores = RoundScores(*_load(path, *(field.name for field in dataclasses.fields(RoundScores))))
+    if not scores.fits(items):
+        raise TomoTutorError(f"{path}: damaged (its arrays do not fit together); the labels are safe: train anew")
+    return scores
 
 
-def write_look(session: Path, look: Look) -> None:
+def write_pool_map(session: Path, look: PoolMap) -> None:
     """Keep the look at the pool before the first label."""
     with new_file(session / LOOK) as path, path.open("wb") as handle:
         np.savez(handle, **dataclasses.asdict(look))
 
 
-def read_look(session: Path, items: int) -> Look | None:
+def read_pool_map(session: Path, items: int) -> PoolMap | None:
     """Return the kept look, None if there is none."""
     path = session / LOOK
     if not path.is_file():
         return None
-    look = Look(*_load(path, *(field.name for field in dataclasses.fields(Look)), mend="delete it"))
+    look = PoolMap(*_load(path, *(field.name for field in dataclasses.fields(PoolMap)), mend="delete it"))
     if len(look.rows) and not 0 <= look.rows.min() <= look.rows.max() < items:
         raise TomoTutorError(f"{path}: names items that the session does not have; delete it")
     return look
@@ -94,9 +145,14 @@ def write_pool_scores(session: Path, number: int, scores: PoolScores) -> None:
         np.savez(handle, **dataclasses.asdict(scores))
 
 
-def read_pool_scores(session: Path, number: int) -> PoolScores | None:
-    """Return the kept scores of the whole pool, None if there are none."""
+def read_pool_scores(session: Path, number: int, items: int) -> PoolScores | None:
+    """Return the kept scores of the whole pool; None where there are none that can be read and fit its `items`."""
     path = round_folder(session, number) / "pool.npz"
-    return (
-        PoolScores(*_load(path, *(field.name for field in dataclasses.fields(PoolScores)))) if path.is_file() else None
-    )
+    if not path.is_file():
+        return None
+    try:
+        scores = PoolScores(*_load(path, *(field.name for field in dataclasses.fields(PoolScores))))
+    except TomoTutorError as problem:
+        log.warning("%s; they are made anew", problem)
+        return None
+    return scores if len(scores.disagreement_N) == len(scores.teacher_probs_NC) == items else None

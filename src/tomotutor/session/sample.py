@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.progress import Report, ignore
 from tomotutor.data.sources import Source
-from tomotutor.session.session_file import Created, create_session
+from tomotutor.session.create import Created, create_session
 
 CLASSES = ("ribosome", "proteasome", "chaperonin", "ferritin")
 
@@ -21,9 +21,7 @@ def sample_data() -> Path:
     raise TomoTutorError(f"{here}: the sample data is missing from this installation; install TomoTutor again")
 
 
-def create_sample_session(
-    folder: Path, report: Callable[[int, int], None] | None = None, settings: dict[str, str] | None = None
-) -> Created:
+def create_sample_session(folder: Path, report: Report = ignore, settings: dict[str, str] | None = None) -> Created:
     """Make a session on the two sample tomograms."""
     data = sample_data()
     source = Source("particles", str(data / "particles.star"), str(data / "tomograms.star"))

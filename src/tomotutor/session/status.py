@@ -6,10 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from tomotutor.learn.results import Look as PoolMap
+from tomotutor.learn.results import PoolMap as PoolMap  # for the screen, which knows nothing of learn
 from tomotutor.session.audit import AuditFigure
-
-__all__ = ["CurvePoint", "ItemView", "Phase", "PoolMap", "Status"]
 
 
 class Phase(enum.Enum):

@@ -1,4 +1,4 @@
-"""Trainer: the one thread that trains.
+"""Worker: the one thread that trains.
 
 States::
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Trainer:
+class Worker:
     """Runs `work`, here or in a thread, one at a time.
 
     Parameters

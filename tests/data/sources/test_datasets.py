@@ -12,12 +12,12 @@ from PIL import Image
 from scipy.io import savemat
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.cli.common import DATASET_NAMES
-from tomotutor.data.sources import DATASETS, Source, open_pool
+from tomotutor.data.source import DATA_SETS, KINDS
+from tomotutor.data.sources import DATASETS, SOURCES, Source, open_pool
 from tomotutor.data.sources.batches import read_batch
 from tomotutor.oracle.classes import read_truth
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 RNG = np.random.default_rng(0)
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -213,7 +213,7 @@ def test_caltech101(tmp_path):
     assert [list(p.truth_N).count("Faces_easy") for p in (train, test)] == [18, 2]
     assert [list(p.truth_N).count("ant") for p in (train, test)] == [9, 2]
     assert not set(train.ids) & set(test.ids)
-    assert set(train.group_N) == {"Faces_easy", "ant"}
+    assert set(train.tomogram_N) == {"Faces_easy", "ant"}
     assert train.shape == (3, 224, 224)
     assert train.read(np.arange(3)).shape == (3, 3, 224, 224)
     assert open_pool(Source("caltech101", str(tmp_path))).ids == train.ids
@@ -346,11 +346,12 @@ def test_the_truth_of_a_data_set_is_an_oracle(tmp_path, images):
     expected = [label for name in sorted(images)[:5] for label in images[name][1]]
     assert read_truth(session, "y").tolist() == expected
     create_session(tmp_path / "paper", Source("cifar10", str(folder)), recipe="paper")
-    assert Session(tmp_path / "paper", write=False).recipe.epochs == 200
+    assert Session(tmp_path / "paper", write=False).recipe.training.epochs == 200
 
 
 def test_every_data_set_is_offered():
-    assert tuple(DATASETS) == DATASET_NAMES
+    assert tuple(DATASETS) == DATA_SETS
+    assert tuple(SOURCES) == KINDS
     for name in DATASETS:
         with pytest.raises(TomoTutorError):
             open_pool(Source(name, "/nowhere"))

@@ -5,7 +5,7 @@ from PIL import Image
 
 from helpers import write_mrc
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.sources import Source, open_pool, with_statistics
+from tomotutor.data.sources import Source, open_input, open_pool
 
 RNG = np.random.default_rng(0)
 VOLUMES = RNG.normal(size=(6, 8, 8, 8)).astype(np.float32)
@@ -44,7 +44,7 @@ def test_folder_of_volumes(tmp_path):
         write_mrc(tmp_path / ("a" if i < 3 else "b") / f"v{i}.mrc", volume)
     pool = open_pool(Source("mrc_dir", str(tmp_path)))
     assert pool.ids[:4] == ("a/v0.mrc", "a/v1.mrc", "a/v2.mrc", "b/v3.mrc")
-    assert pool.group_N.tolist() == ["a", "a", "a", "b", "b", "b"]
+    assert pool.tomogram_N.tolist() == ["a", "a", "a", "b", "b", "b"]
     np.testing.assert_allclose(pool.read(np.array([3]))[0, 0], normalised(VOLUMES[3]), atol=1e-5)
     write_mrc(tmp_path / "b" / "v5.mrc", VOLUMES[5][:4])
     with pytest.raises(TomoTutorError, match=r"v5\.mrc: 8×8×4 voxels, but v0\.mrc has 8×8×8"):
@@ -82,10 +82,12 @@ def test_colour_images_are_normalised_by_channel_over_the_set(tmp_path):
     x = RNG.integers(0, 256, (20, 8, 8, 3), np.uint8)
     np.save(tmp_path / "a.npy", x)
     source = Source("array", str(tmp_path / "a.npy"))
-    source = with_statistics(source, open_pool(source))
-    np.testing.assert_allclose(source.mean, x.reshape(-1, 3).mean(0))
-    np.testing.assert_allclose(source.std, x.reshape(-1, 3).std(0))
+    opened = open_input(source).with_statistics()
+    source = opened.source
+    np.testing.assert_allclose(source.preparation.mean, x.reshape(-1, 3).mean(0))
+    np.testing.assert_allclose(source.preparation.std, x.reshape(-1, 3).std(0))
     got = open_pool(source).read(np.arange(20))
+    np.testing.assert_array_equal(opened.pool.read(np.arange(20)), got)
     np.testing.assert_allclose(got.mean((0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(got.std((0, 2, 3)), 1, atol=1e-5)
 
@@ -144,4 +146,4 @@ def test_real_ribosomes_open(data):
 )
 def test_paths_move_with_their_folder(path, old, moved):
     source = Source("stack", path, tomogram_dir="/else/where").relocated(old, "/new")
-    assert (source.path, source.tomogram_dir) == (moved, "/else/where")
+    assert (source.path, source.where.tomogram_dir) == (moved, "/else/where")

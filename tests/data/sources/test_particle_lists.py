@@ -12,7 +12,7 @@ from tomotutor.data.sources import Source, open_pool
 from tomotutor.export.lists import convert_list
 from tomotutor.formats.particles.lists import LISTS, read_list
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 FILES = {
     "relion": "c.star",
@@ -36,7 +36,7 @@ def test_converted_lists_cut_the_same_boxes(tmp_path, kind):
     out = tmp_path / "out" / FILES[kind]
     told = convert_list(source.replace(tomogram_dir=str(tmp_path / "tomograms")), out, kind)
     assert "4 particles of 1 tomograms" in told
-    tomograms = source.tomograms if kind == "relion" else ""
+    tomograms = source.where.tomograms if kind == "relion" else ""
     other = Source(
         "particles",
         str(out),
@@ -255,5 +255,5 @@ def test_real_tomograms_by_converted_lists_show_the_same_rings(data, tmp_path, k
     truth = np.array([line.split(",")[2] for line in (folder / "truth.csv").read_text().split()[1:]])
     rows = np.concatenate([np.flatnonzero(truth == name)[:12] for name in ("1MNF", "6Z6U")])
     # these lists keep the order, as the particles come tomogram by tomogram and without classes
-    np.testing.assert_array_equal(other.group_N, original.group_N)
+    np.testing.assert_array_equal(other.tomogram_N, original.tomogram_N)
     np.testing.assert_array_equal(other.read(rows), original.read(rows))

@@ -5,7 +5,7 @@ import pytest
 
 from helpers import write_mrc, write_star
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.sources import Source, open_denoised, open_pool
+from tomotutor.data.sources import Source, open_input, open_pool
 
 SHAPE_ZYX = (40, 61, 90)  # three different sizes, one of them odd: an axis error or a wrong centre cannot cancel
 VOXEL = 7.5
@@ -199,13 +199,13 @@ def add_denoised(folder, file):
 def test_denoised_tomograms_are_cut_at_the_same_places(tmp_path, how):
     noise = np.random.default_rng(0).normal(0, 3, SHAPE_ZYX).astype(np.float32)
     source = write_set(tmp_path, volume=phantom() + noise)
-    assert open_denoised(source) is None
+    assert open_input(source).denoised() is None
     write_mrc(tmp_path / "denoised" / "t1.mrc", phantom(), VOXEL)
     if how == "a folder":
         source = source.replace(denoised_dir=str(tmp_path / "denoised"))
     else:
         add_denoised(tmp_path, "denoised/t1.mrc")
-    shown, raw = open_denoised(source).read(np.arange(4))[:, 0], open_pool(source).read(np.arange(4))[:, 0]
+    shown, raw = open_input(source).denoised().read(np.arange(4))[:, 0], open_pool(source).read(np.arange(4))[:, 0]
     for ball, box in zip(BALLS, shown, strict=True):
         np.testing.assert_allclose(centre_of_mass(box), BOX // 2 + ball - np.floor(ball + 0.5), atol=0.1)
     assert np.abs(shown - raw).mean() > 0.5
@@ -217,4 +217,4 @@ def test_a_denoised_folder_never_falls_back_to_the_raw_tomogram(tmp_path):
     with pytest.raises(
         TomoTutorError, match=r"denoised: no denoised tomogram t1\.mrc; expected the names of the raw ones"
     ):
-        open_denoised(source)
+        open_input(source).denoised()

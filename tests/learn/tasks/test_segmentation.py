@@ -9,7 +9,8 @@ import torch
 from helpers import make_candidates
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.models import Output
-from tomotutor.learn.strategies import STRATEGIES, Arrays, Candidates, Scores, check_per_pixel, disagreement_of
+from tomotutor.learn.recipe import PER_PIXEL, preset
+from tomotutor.learn.strategies import STRATEGIES, Arrays, Candidates, Scores, disagreement_of
 from tomotutor.learn.tasks import TASKS, VOID, Confusion
 
 TASK = TASKS["segmentation"]
@@ -114,14 +115,13 @@ def test_strategies_rank_by_the_averages(name, measure, sign):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_strategy_works_per_pixel_or_refuses_in_a_sentence(name):
-    if STRATEGIES[name].per_pixel:
-        check_per_pixel(name)
+    if name in PER_PIXEL:
         found = TASK.scores(outputs())
         candidates = Candidates(np.arange(N), Arrays(found), np.random.default_rng(0))
         assert np.isfinite(STRATEGIES[name]().score(candidates)).all()
     else:
         with pytest.raises(TomoTutorError, match=f"strategy {name} .*in segmentation choose teacher_student, random"):
-            check_per_pixel(name)
+            preset("app", 2, task="segmentation").replace(strategy=name)
 
 
 def test_scores_of_batches_join_and_split():

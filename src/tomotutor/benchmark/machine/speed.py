@@ -23,7 +23,7 @@ from tomotutor.benchmark.machine.lists import lists
 from tomotutor.benchmark.machine.selection import gradients, selection
 from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 Figures = dict[str, Any]
 
@@ -183,7 +183,7 @@ def round_(items: int = 780) -> Figures:
         second_s = time.perf_counter() - start
         figures = {
             "pool": items,
-            "width": session.recipe.width,
+            "width": session.recipe.network.width,
             "path": session.rounds[0].record["compute"],
             "first_round_60_labels_s": first_s,
             "second_round_100_labels_s": second_s,

@@ -1,4 +1,4 @@
-"""NumPy arrays: .npy, memory-mapped, or .npz with the items under the key x. Nothing is unpickled."""
+"""NumPy arrays: .npy, read item by item, or .npz with the items under the key x. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Cut, Pool
 from tomotutor.data.sources.base import Source
+from tomotutor.formats.file_array import FileArray
 
 
-def load_array(path: Path, key: str) -> np.ndarray | None:
+def load_array(path: Path, key: str) -> np.ndarray | FileArray | None:
     """Return the array `key` of an .npz file, or None where there is none; of an .npy file the array itself for key
-    "x".
+    "x", read where it is asked for.
     """
     if not path.is_file():
         raise TomoTutorError(f"{path}: no such file")
     try:
         if path.suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False) if key == "x" else None
+            return FileArray.of(path, np.load(path, mmap_mode="r", allow_pickle=False)) if key == "x" else None
         with np.load(path, allow_pickle=False) as archive:
             return archive.get(key)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
@@ -36,23 +37,25 @@ def open_array(source: Source) -> Pool:
     (names) and `y` (a class number or name for each item, or a mask for each image, 255 for void): they serve as an
     oracle.
     """
-    found = load_array(source.file, source.key)
+    found = load_array(source.file, source.where.key)
     if found is None:
         with np.load(source.file, allow_pickle=False) as archive:
             keys = ", ".join(archive.files) or "no arrays"
         raise TomoTutorError(
-            f"{source.path}: no array called {source.key!r}, but {keys}; say which holds the items with --key"
+            f"{source.path}: no array called {source.where.key!r}, but {keys}; say which holds the items with --key"
         )
     array = found
     if array.dtype.kind not in "biuf":
         raise TomoTutorError(f"{source.path}: x holds {array.dtype}; expected real numbers")
     axes = array.ndim - 1
-    has_channels = source.ndim == axes - 1 or (not source.ndim and axes == 3 and array.shape[-1] in (1, 3, 4))
+    has_channels = source.reading.ndim == axes - 1 or (
+        not source.reading.ndim and axes == 3 and array.shape[-1] in (1, 3, 4)
+    )
     ndim = axes - has_channels
-    if ndim not in (2, 3) or (source.ndim and ndim != source.ndim):
+    if ndim not in (2, 3) or (source.reading.ndim and ndim != source.reading.ndim):
         raise TomoTutorError(
             f"{source.path}: x has the shape {array.shape}; expected (N,D,H,W), (N,H,W) or (N,H,W,C)"
-            + (f" with --ndim {source.ndim}" if source.ndim else "")
+            + (f" with --ndim {source.reading.ndim}" if source.reading.ndim else "")
         )
     if len(array) == 0:
         raise TomoTutorError(f"{source.path}: x is empty; expected at least one item")
@@ -69,10 +72,10 @@ def open_array(source: Source) -> Pool:
         tuple(str(i) for i in range(len(array))),
         (channels, *spatial),
         cut,
-        source.protein or ("bright" if ndim == 3 else "none"),
-        source.mean,
-        source.std,
-        voxel_size_angst=source.voxel_size,
-        class_names=() if names is None or names.dtype.kind != "U" else tuple(names.tolist()),
+        source.reading.protein or ("bright" if ndim == 3 else "none"),
+        source.preparation.mean,
+        source.preparation.std,
+        voxel_size_angst=source.reading.voxel_size,
+        class_names=() if names is None or names.dtype.kind != "U" else tuple(np.asarray(names).tolist()),
         truth_mask=None if masks is None else lambda row: masks[row],
     )

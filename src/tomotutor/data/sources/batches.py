@@ -19,9 +19,9 @@ _SPLITS = ("train", "test")
 
 def split_of(source: Source, splits: Sequence[str]) -> str:
     """Return the part of a data set to take, its first by default."""
-    if source.split not in ("", *splits):
-        raise TomoTutorError(f"{source.path}: the split {source.split!r} is not one of {', '.join(splits)}")
-    return source.split or splits[0]
+    if source.where.split not in ("", *splits):
+        raise TomoTutorError(f"{source.path}: the split {source.where.split!r} is not one of {', '.join(splits)}")
+    return source.where.split or splits[0]
 
 
 # ---- python batches: pickles, of which only what these files need is understood
@@ -141,7 +141,14 @@ def _pool(source: Source, parts: list[tuple[str, np.ndarray, np.ndarray]], names
 
     truth_N = np.array([names[k] for _, _, y in parts for k in y.tolist()], object)
     return Pool(
-        tuple(ids), (3, 32, 32), cut, "none", source.mean, source.std, class_names=tuple(names), truth_N=truth_N
+        tuple(ids),
+        (3, 32, 32),
+        cut,
+        "none",
+        source.preparation.mean,
+        source.preparation.std,
+        class_names=tuple(names),
+        truth_N=truth_N,
     )
 
 

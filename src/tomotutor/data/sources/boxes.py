@@ -87,7 +87,7 @@ def low_passed(cut: Cut, margin: int, resolution_voxels: float) -> Cut:
 
 
 def low_pass_in_voxels(source: Source, voxel_size_angst: float) -> float:
-    """Return the resolution of `source.low_pass` in voxels.
+    """Return the resolution of `source.preparation.low_pass` in voxels.
 
     Raises
     ------
@@ -98,12 +98,11 @@ def low_pass_in_voxels(source: Source, voxel_size_angst: float) -> float:
         raise TomoTutorError(
             f"{source.path}: its header has no voxel size, which --low-pass needs; give it with --voxel-size"
         )
-    resolution = source.low_pass / voxel_size_angst
+    resolution = source.preparation.low_pass / voxel_size_angst
     if resolution < 2:
         raise TomoTutorError(
-            f"low-pass is {source.low_pass:g} Å; with voxels of {voxel_size_angst:g} Å it changes nothing below twice "
-            "that: "
-            "leave it out, or give a larger one"
+            f"low-pass is {source.preparation.low_pass:g} Å; with voxels of {voxel_size_angst:g} Å it changes nothing "
+            "below twice that: leave it out, or give a larger one"
         )
     return resolution
 
@@ -116,7 +115,7 @@ def prepare_items(pool: Pool, source: Source) -> Pool:
     """
     voxel, raw, shape = pool.voxel_size_angst, pool.cut, pool.shape[1:]
     cut = raw
-    if source.rescale and not voxel:
+    if source.preparation.rescale and not voxel:
         raise TomoTutorError(
             f"{source.path}: its header has no voxel size, which --rescale needs; give it with --voxel-size"
         )
@@ -127,17 +126,17 @@ def prepare_items(pool: Pool, source: Source) -> Pool:
         if min(shape) < 8:
             raise TomoTutorError(
                 f"{source.path}: items of {'×'.join(map(str, old[::-1]))} voxels have an edge of {min(shape)} at "
-                f"{source.rescale:g} Å; "
+                f"{source.preparation.rescale:g} Å; "
                 "expected 8 at least: choose a smaller --rescale"
             )
-        voxel = source.rescale
+        voxel = source.preparation.rescale
         position_zyx = tuple(n // 2 + (np.arange(m) - m // 2) * step for n, m in zip(old, shape, strict=True))
 
         def cut(row: int) -> Cut:
             return Cut(resample(np.asarray(raw(row).values_C[0], np.float32), position_zyx, step)[None])
 
     prepared: Callable[[int], Cut] | None = None
-    if source.low_pass:
+    if source.preparation.low_pass:
         resolution = low_pass_in_voxels(source, voxel)
         margin = low_pass_margin(resolution)
 

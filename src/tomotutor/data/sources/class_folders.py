@@ -26,7 +26,12 @@ def _open(folder: Path, source: Source, files: dict[str, list[Path]]) -> Pool:
     truth = [name for name, found in files.items() for _ in found]
     paths = [path for found in files.values() for path in found]
     return image_pool(
-        paths, folder, source.replace(size=source.size or _SIZE), mode="RGB", class_names=tuple(files), truth_N=truth
+        paths,
+        folder,
+        source.replace(size=source.preparation.size or _SIZE),
+        mode="RGB",
+        class_names=tuple(files),
+        truth_N=truth,
     )
 
 

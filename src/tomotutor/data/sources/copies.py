@@ -29,7 +29,7 @@ def in_folder(source: Source, folder: Path) -> Source:
     if source.kind != "particles":
         return source
     return source.replace(
-        path=str(folder / list_name(source.file)), tomograms=str(folder / _TOMOGRAMS) if source.tomograms else ""
+        path=str(folder / list_name(source.file)), tomograms=str(folder / _TOMOGRAMS) if source.where.tomograms else ""
     )
 
 
@@ -48,5 +48,5 @@ def copy_lists(source: Source, folder: Path) -> None:
         )
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-    if source.tomograms:
-        shutil.copyfile(source.tomograms, folder / _TOMOGRAMS)
+    if source.where.tomograms:
+        shutil.copyfile(source.where.tomograms, folder / _TOMOGRAMS)

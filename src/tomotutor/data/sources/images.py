@@ -63,7 +63,7 @@ def image_pool(
     """Return files as a pool; items are called by their path relative to `folder`. They must have one size and kind."""
 
     def load(row: int) -> np.ndarray:
-        return load_image(files[row], source.size, mode=mode)
+        return load_image(files[row], source.preparation.size, mode=mode)
 
     shape = load(0).shape
 
@@ -78,17 +78,17 @@ def image_pool(
         return Cut(values)
 
     ids = tuple(p.relative_to(folder).as_posix() for p in files)
-    group = np.array([i.rpartition("/")[0] for i in ids], object)
+    folder_N = np.array([i.rpartition("/")[0] for i in ids], object)
     return Pool(
         ids,
         shape,
         cut,
-        source.protein or "none",
-        source.mean,
-        source.std,
-        group_N=group,
+        source.reading.protein or "none",
+        source.preparation.mean,
+        source.preparation.std,
+        tomogram_N=folder_N,
         class_names=class_names,
-        truth_N=np.array(truth_N, object),
+        truth_N=np.array(truth_N or [""] * len(ids), object),
     )
 
 

@@ -41,6 +41,6 @@ def open_mrc_dir(source: Source) -> Pool:
         return Cut(np.asarray(data)[None])
 
     ids = tuple(p.relative_to(folder).as_posix() for p in files)
-    group = np.array([i.rpartition("/")[0] for i in ids], object)
-    voxel = source.voxel_size or first.voxel_size_angst
-    return Pool(ids, (1, *shape), cut, source.protein or "bright", group_N=group, voxel_size_angst=voxel)
+    folder_N = np.array([i.rpartition("/")[0] for i in ids], object)
+    voxel = source.reading.voxel_size or first.voxel_size_angst
+    return Pool(ids, (1, *shape), cut, source.reading.protein or "bright", tomogram_N=folder_N, voxel_size_angst=voxel)

@@ -20,7 +20,7 @@ def open_stack(source: Source) -> Pool:
     if data.ndim == 3:
         depth, height, width = data.shape
         cubes = height == width and depth % width == 0
-        ndim = source.ndim or (
+        ndim = source.reading.ndim or (
             2 if source.file.suffix == ".mrcs" and opened.is_image_stack and not (cubes and depth > width) else 0
         )
         if ndim == 3:
@@ -44,8 +44,8 @@ def open_stack(source: Source) -> Pool:
         tuple(str(i) for i in range(len(data) // max(slices, 1))),
         (1, *shape),
         cut,
-        source.protein or ("bright" if len(shape) == 3 else "none"),
-        source.mean,
-        source.std,
-        voxel_size_angst=source.voxel_size or opened.voxel_size_angst,
+        source.reading.protein or ("bright" if len(shape) == 3 else "none"),
+        source.preparation.mean,
+        source.preparation.std,
+        voxel_size_angst=source.reading.voxel_size or opened.voxel_size_angst,
     )

@@ -70,7 +70,9 @@ def _mask_reader(files: Sequence[Path], source: Source, table: np.ndarray) -> Ca
             with Image.open(files[row]) as opened:
                 if opened.mode not in ("L", "P"):
                     raise ValueError(f"found {opened.mode} pixels, expected one byte each")
-                values = np.asarray(resized(opened, source.size, nearest=True) if source.size else opened)
+                values = np.asarray(
+                    resized(opened, source.preparation.size, nearest=True) if source.preparation.size else opened
+                )
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
             raise TomoTutorError(
                 f"{files[row]}: not a mask that can be read ({str(problem).splitlines()[0]})"
@@ -136,19 +138,19 @@ def _open_packed(source: Source, split: str) -> Pool:
 
     def load(row: int) -> np.ndarray:
         data = blob[offsets[row] : offsets[row + 1]].tobytes()
-        return load_image(io.BytesIO(data), source.size, mode="RGB")
+        return load_image(io.BytesIO(data), source.preparation.size, mode="RGB")
 
     def truth(row: int) -> np.ndarray:
         mask = Image.fromarray(table[y[row]], "L")
-        return np.asarray(resized(mask, source.size, nearest=True) if source.size else mask)
+        return np.asarray(resized(mask, source.preparation.size, nearest=True) if source.preparation.size else mask)
 
     return Pool(
-        tuple(names.tolist()),
+        tuple(np.asarray(names).tolist()),
         load(0).shape,
         lambda row: Cut(load(row)),
         "none",
-        source.mean,
-        source.std,
+        source.preparation.mean,
+        source.preparation.std,
         class_names=_CAMVID,
         truth_mask=truth,
     )

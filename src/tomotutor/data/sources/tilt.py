@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources.base import Source, find_file
-from tomotutor.formats.tilts import read_tilt_series, read_tilt_series_names, read_tlt
+from tomotutor.formats.particles.table import TomogramEntry
+from tomotutor.formats.tilts import read_tilt_series, read_tlt
 
 log = logging.getLogger(__name__)
 
 UNKNOWN = (float("nan"), float("nan"))
 
 
-def tilt_ranges(names: Sequence[str], source: Source) -> dict[str, tuple[float, float]]:
+def tilt_ranges(
+    names: Sequence[str], entries: Mapping[str, TomogramEntry], source: Source
+) -> dict[str, tuple[float, float]]:
     """Return smallest and largest tilt of each tomogram, degrees; nan where unknown.
 
     `tilt_range` holds for all. Next come the files in `tilt_dir`, then the tilt-series STAR files that the tomogram set
@@ -28,13 +31,11 @@ def tilt_ranges(names: Sequence[str], source: Source) -> dict[str, tuple[float, 
     TomoTutorError
         No tomogram has a file in `tilt_dir`, or one of the files holds no tilts.
     """
-    if source.tilt_range:
-        return dict.fromkeys(names, (source.tilt_range[0], source.tilt_range[1]))
-    if source.tilt_dir:
-        return _from_folder(names, Path(source.tilt_dir))
-    if source.tomograms:
-        return _from_set(names, source)
-    return dict.fromkeys(names, UNKNOWN)
+    if source.reading.tilt_range:
+        return dict.fromkeys(names, (source.reading.tilt_range[0], source.reading.tilt_range[1]))
+    if source.where.tilt_dir:
+        return _from_folder(names, Path(source.where.tilt_dir))
+    return _from_set(names, entries, source)
 
 
 def _from_folder(names: Sequence[str], folder: Path) -> dict[str, tuple[float, float]]:
@@ -56,12 +57,14 @@ def _from_folder(names: Sequence[str], folder: Path) -> dict[str, tuple[float, f
     return found
 
 
-def _from_set(names: Sequence[str], source: Source) -> dict[str, tuple[float, float]]:
-    files = read_tilt_series_names(Path(source.tomograms))
+def _from_set(
+    names: Sequence[str], entries: Mapping[str, TomogramEntry], source: Source
+) -> dict[str, tuple[float, float]]:
     found = dict.fromkeys(names, UNKNOWN)
     for name in names:
-        parts = PurePosixPath(files.get(name, ""))
-        if name not in files or parts.is_absolute() or ".." in parts.parts:
+        file_name = entries[name].tilt_series if name in entries else ""
+        parts = PurePosixPath(file_name)
+        if not file_name or parts.is_absolute() or ".." in parts.parts:
             continue
         file = find_file([str(parts)], source)
         if file:

@@ -6,10 +6,13 @@ import dataclasses
 import glob
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+from gemmi import cif
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Cut, ItemCache, Pool
@@ -23,9 +26,10 @@ from tomotutor.data.sources.boxes import (
     low_passed,
     sample_statistics,
 )
-from tomotutor.formats.particles.lists import format_of, read_list
-from tomotutor.formats.particles.relion_sets import holds_tilt_stacks, read_optimisation_set, read_tomograms
+from tomotutor.formats.particles.lists import read_list
+from tomotutor.formats.particles.relion_sets import holds_tilt_stacks, named_in_set, read_tomograms
 from tomotutor.formats.particles.table import ParticleTable, Reading, TomogramEntry, in_frame
+from tomotutor.formats.star import check_names, parse_star
 from tomotutor.formats.volumes.volume import ENDINGS, is_volume
 from tomotutor.formats.volumes.voxels import LazyArray, Volume, size_text
 
@@ -36,47 +40,90 @@ Finder = Callable[[str, TomogramEntry | None, Source], Path]
 _OPEN_FILES = 256  # tomograms kept open: systems often allow 1024 files
 
 
-def resolve(source: Source) -> Source:
-    """Return the particle list and tomogram set that a RELION 5 optimisation set names; any other source as it is.
+@dataclass(frozen=True)
+class Particles:
+    """A particle list and its tomogram set, as read: each of their files once.
 
-    Paths in it are relative to the RELION project: they are tried in its folder, then in each of its ancestors.
+    Attributes
+    ----------
+    source : Source
+        Where they are; of a RELION 5 optimisation set, the files that it names.
+    table : ParticleTable
+        The list.
+    entries : dict of str to TomogramEntry
+        What the tomogram set tells of the list's tomograms, by name; {} without one.
     """
-    if source.kind != "particles" or source.file.suffix.lower() != ".star" or not source.file.is_file():
-        return source
-    if source.file.stat().st_size > 1 << 16:  # it holds two paths; a long list need not be read twice
-        return source
-    named = read_optimisation_set(source.file)
-    if named is None:
-        return source
+
+    source: Source
+    table: ParticleTable
+    entries: dict[str, TomogramEntry]
+
+
+def read_particle_list(source: Source, *, to_cut: bool = False) -> Particles:
+    """Read the particle list of a source, and of the tomogram set (if it has one) the tomograms of the list.
+
+    Paths in a RELION 5 optimisation set are relative to the RELION project: they are tried in its folder, then in each
+    of its ancestors.
+
+    Parameters
+    ----------
+    source : Source
+        Of kind "particles".
+    to_cut : bool
+        Boxes are to be cut from its tomograms; a list of 2D tilt stacks without tomograms is refused.
+    """
+    document = _parse(source.file)
+    named = None if document is None else named_in_set(document, source.file)
+    if named is not None:
+        source = _named_source(source, *named)
+        document = _parse(source.file)
+    if document is not None:
+        check_names(document, source.file)
+    if (
+        to_cut
+        and document is not None
+        and not (source.where.tomograms or source.where.tomogram_dir)
+        and holds_tilt_stacks(document)
+    ):
+        raise TomoTutorError(
+            f"{source.path}: its images are 2D tilt stacks, a projection for each tilt and no volume to look at; "
+            "give the tomograms to cut boxes from with --tomogram-dir"
+        )
+    known = read_tomograms(Path(source.where.tomograms)) if source.where.tomograms else {}
+    table = read_list(
+        source.file, Reading(known, source.reading.coordinate_pixel_size, source.reading.centre, document)
+    )
+    names = list(dict.fromkeys(table.tomogram_N.tolist()))
+    missing = [n for n in names if n not in known] if source.where.tomograms else []
+    if missing:
+        raise TomoTutorError(
+            f"{source.path}: {len(missing)} of its {len(names)} tomograms (first: {missing[0]!r}) are not in "
+            f"{source.where.tomograms}, "
+            f"which has {', '.join(repr(n) for n in list(known)[:3])}{', …' if len(known) > 3 else ''}; names must "
+            "match exactly"
+        )
+    return Particles(source, table, {n: known[n] for n in names if n in known})
+
+
+def _parse(path: Path) -> cif.Document | None:
+    return parse_star(path) if path.suffix.lower() == ".star" and path.is_file() else None
+
+
+def _named_source(source: Source, particles: str, tomograms: str) -> Source:
+    """Return the source of the files that an optimisation set names."""
+    here = source.replace(root=source.where.root or str(source.file.resolve().parent))
     found = {}
-    for field, name in zip(("path", "tomograms"), named, strict=True):
-        if not name or (field == "tomograms" and source.tomograms):
+    for field, name in (("path", particles), ("tomograms", tomograms)):
+        if not name or (field == "tomograms" and source.where.tomograms):
             continue
-        here = source.replace(root=source.root or str(source.file.resolve().parent))
-        path = find_file([_inside(name, str(source.file))], here, Path.is_file)
+        path = find_file([_inside(name, source.path)], here, Path.is_file)
         if path is None:
             raise TomoTutorError(
                 f"{source.path}: the file {name} that it names is not in its folder or a parent of it; give the list "
                 "itself"
             )
-        found[field] = str(path)
-    return source.replace(**found)
-
-
-def read_particle_list(source: Source) -> tuple[ParticleTable, dict[str, TomogramEntry]]:
-    """Read the particle list of a source, and of the tomogram set (if it has one) the tomograms of the list."""
-    known = read_tomograms(Path(source.tomograms)) if source.tomograms else {}
-    table = read_list(source.file, Reading(known, source.coordinate_pixel_size, source.centre))
-    names = list(dict.fromkeys(table.tomogram_N.tolist()))
-    missing = [n for n in names if n not in known] if source.tomograms else []
-    if missing:
-        raise TomoTutorError(
-            f"{source.path}: {len(missing)} of its {len(names)} tomograms (first: {missing[0]!r}) are not in "
-            f"{source.tomograms}, "
-            f"which has {', '.join(repr(n) for n in list(known)[:3])}{', …' if len(known) > 3 else ''}; names must "
-            "match exactly"
-        )
-    return table, {n: known[n] for n in names if n in known}
+        found[field] = path.resolve()
+    return source.replace(root=str(found["path"].parent), **{field: str(path) for field, path in found.items()})
 
 
 def box_start(zyx_voxel_N3: np.ndarray, box: int) -> np.ndarray:
@@ -94,11 +141,13 @@ def find_tomogram(name: str, entry: TomogramEntry | None, source: Source) -> Pat
     Without such a path the tomogram's name gives the file's.
     """
     names = (
-        [_inside(entry.file, source.tomograms)] if entry and entry.file else _usual_names(_inside(name, source.path))
+        [_inside(entry.file, source.where.tomograms)]
+        if entry and entry.file
+        else _usual_names(_inside(name, source.path))
     )
     found = find_file(names, source)
-    if found is None and source.tomogram_dir:
-        folder = Path(source.tomogram_dir).resolve()
+    if found is None and source.where.tomogram_dir:
+        folder = Path(source.where.tomogram_dir).resolve()
         plain = [PurePosixPath(names[0]).name, *_usual_names(PurePosixPath(name).name), f"rec_{name}.mrc"]
         found = next((folder / n for n in plain if is_volume(folder / n)), None)
         if found is None and name.endswith(_WARP):
@@ -113,7 +162,9 @@ def find_tomogram(name: str, entry: TomogramEntry | None, source: Source) -> Pat
                 found,
             )
     if found is None:
-        tried = f"{source.root}, its parent folders" + (f" and {source.tomogram_dir}" if source.tomogram_dir else "")
+        tried = f"{source.where.root}, its parent folders" + (
+            f" and {source.where.tomogram_dir}" if source.where.tomogram_dir else ""
+        )
         raise TomoTutorError(f"tomogram {name}: no file {names[0]} in {tried}; give its folder with --tomogram-dir")
     return found
 
@@ -139,8 +190,8 @@ def _voxel_size(name: str, volume: Volume, entry: TomogramEntry | None, source: 
     """
     stated = entry.voxel_size_angst if entry else 0.0
     header = volume.voxel_size_angst
-    if source.voxel_size:
-        return source.voxel_size
+    if source.reading.voxel_size:
+        return source.reading.voxel_size
     if header <= 0 or (abs(header - 1.0) < 1e-3 and stated and abs(stated - 1.0) > 1e-3):
         if not stated and not needed:
             return 0.0
@@ -191,35 +242,30 @@ def measure_tomogram(
     )
 
 
-def known_tomograms(
-    table: ParticleTable, entries: dict[str, TomogramEntry], source: Source
-) -> dict[str, TomogramEntry]:
+def known_tomograms(particles: Particles) -> dict[str, TomogramEntry]:
     """Return what is known of a list's tomograms: by their files where `tomogram_dir` is given, else by the tomogram
     set.
     """
-    names = dict.fromkeys(table.tomogram_N.tolist())
-    if source.tomogram_dir:
+    source, entries = particles.source, particles.entries
+    names = dict.fromkeys(particles.table.tomogram_N.tolist())
+    if source.where.tomogram_dir:
         return {name: measure_tomogram(name, entries.get(name), source, needed=False)[1] for name in names}
     known = {name: entries.get(name, TomogramEntry(name)) for name in names}
     return {
-        n: dataclasses.replace(e, voxel_size_angst=source.voxel_size or e.voxel_size_angst) for n, e in known.items()
+        n: dataclasses.replace(e, voxel_size_angst=source.reading.voxel_size or e.voxel_size_angst)
+        for n, e in known.items()
     }
 
 
-def open_particles(source: Source, find: Finder = find_tomogram) -> Pool:
-    """Open a particle list with its tomograms, which `find` finds; protein is dark by default."""
-    source = resolve(source)
-    if (
-        not (source.tomograms or source.tomogram_dir)
-        and format_of(source.file) == "relion"
-        and holds_tilt_stacks(source.file)
-    ):
-        raise TomoTutorError(
-            f"{source.path}: its images are 2D tilt stacks, a projection for each tilt and no volume to look at; "
-            "give the tomograms to cut boxes from with --tomogram-dir"
-        )
-    table, entries = read_particle_list(source)
-    box = source.box
+def open_particles(source: Source) -> Pool:
+    """Open a particle list with its tomograms; protein is dark by default."""
+    return open_boxes(read_particle_list(source, to_cut=True))
+
+
+def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
+    """Open the boxes about particles in their tomograms, which `find` finds; without voxels being read."""
+    source, table, entries = particles.source, particles.table, particles.entries
+    box = source.preparation.box
 
     @lru_cache(maxsize=_OPEN_FILES)
     def volume(path: Path) -> Volume:
@@ -227,14 +273,14 @@ def open_particles(source: Source, find: Finder = find_tomogram) -> Pool:
 
     files: dict[str, Path] = {}
     tomograms: dict[str, TomogramEntry] = {}
-    needed = table.unit == "angst" or bool(table.voxel_size_angst) or bool(source.rescale)
+    needed = table.unit == "angst" or bool(table.voxel_size_angst) or bool(source.preparation.rescale)
     for name in dict.fromkeys(table.tomogram_N.tolist()):
         files[name], tomograms[name] = measure_tomogram(
             name, entries.get(name), source, needed=needed, opener=volume, find=find
         )
         step = source.step(tomograms[name].voxel_size_angst)
         if min(tomograms[name].size_xyz) < box * step:
-            at = f" of {source.rescale:g} Å, {box * step:.0f} of its own" if step != 1 else ""
+            at = f" of {source.preparation.rescale:g} Å, {box * step:.0f} of its own" if step != 1 else ""
             size = size_text(tuple(int(s) for s in tomograms[name].size_xyz[::-1]))
             raise TomoTutorError(
                 f"{files[name]}: the tomogram has {size} voxels, less than the box of {box}{at}; choose a smaller --box"
@@ -263,30 +309,33 @@ def open_particles(source: Source, find: Finder = find_tomogram) -> Pool:
             return cut_box(data, start_N3[row] - margin, edge)
         return cut_resampled(data, zyx_N3[row], edge, float(step_N[row]))
 
-    resolution = low_pass_in_voxels(source, voxel_size) if source.low_pass else 0.0
+    resolution = low_pass_in_voxels(source, voxel_size) if source.preparation.low_pass else 0.0
     margin = low_pass_margin(resolution)
 
     def filtered(row: int) -> Cut:
         return low_passed(cut(row, margin), margin, resolution)
 
+    columns = {"angles_deg_N3": table.angles_deg_N3, "tilt_range_N2": table.tilt_range_N2}
+    told: dict[str, Any] = {name: values for name, values in columns.items() if values is not None}
     return Pool(
         table.ids,
         (1, box, box, box),
         cut,
-        source.protein or "dark",
+        source.reading.protein or "dark",
         padded_N=padded_N,
-        group_N=table.tomogram_N,
+        tomogram_N=table.tomogram_N,
         voxel_size_angst=voxel_size,
-        prepared=filtered if source.low_pass else None,
-        statistics=(lambda row: statistics(table.tomogram_N[row])) if source.normalise == "tomogram" else None,
-        angles_deg_N3=np.zeros((0, 3)) if table.angles_deg_N3 is None else table.angles_deg_N3,
-        tilt_range_N2=np.zeros((0, 2)) if table.tilt_range_N2 is None else table.tilt_range_N2,
-        cache=ItemCache() if source.low_pass or (step_N != 1).any() or chunked else None,
+        prepared=filtered if source.preparation.low_pass else None,
+        statistics=(lambda row: statistics(table.tomogram_N[row]))
+        if source.preparation.normalise == "tomogram"
+        else None,
+        cache=ItemCache() if source.preparation.low_pass or (step_N != 1).any() or chunked else None,
         offset_zyx_N3=zyx_N3 - centre_N3,
+        **told,
     )
 
 
-def open_denoised(source: Source) -> Pool | None:
+def open_denoised(particles: Particles) -> Pool | None:
     """Open the same boxes cut from denoised tomograms, to look at; None where there are none.
 
     They come from `denoised_dir`, by the names of the raw ones, or from RELION's rlnTomoReconstructedTomogramDenoised.
@@ -296,26 +345,24 @@ def open_denoised(source: Source) -> Pool | None:
     TomoTutorError
         There are some, but not of every tomogram.
     """
-    if source.kind != "particles":
-        return None
-    if source.denoised_dir:
-        return open_particles(source, _find_in_denoised_dir)
-    if not source.tomograms or not any(entry.denoised for entry in read_tomograms(Path(source.tomograms)).values()):
-        return None
-    return open_particles(source, _find_denoised)
+    if particles.source.where.denoised_dir:
+        return open_boxes(particles, _find_in_denoised_dir)
+    if any(entry.denoised for entry in particles.entries.values()):
+        return open_boxes(particles, _find_denoised)
+    return None
 
 
 def _find_denoised(name: str, entry: TomogramEntry | None, source: Source) -> Path:
     if entry is None or not entry.denoised:
         raise TomoTutorError(
-            f"{source.tomograms}: tomogram {name} has no rlnTomoReconstructedTomogramDenoised, others have; expected "
-            "all or none"
+            f"{source.where.tomograms}: tomogram {name} has no rlnTomoReconstructedTomogramDenoised, others have; "
+            "expected all or none"
         )
     return find_tomogram(name, dataclasses.replace(entry, file=entry.denoised), source)
 
 
 def _find_in_denoised_dir(name: str, entry: TomogramEntry | None, source: Source) -> Path:
-    folder = Path(source.denoised_dir)
+    folder = Path(source.where.denoised_dir)
     own = [PurePosixPath(entry.file).name] if entry and entry.file else []
     names = [*own, *_usual_names(PurePosixPath(_inside(name, source.path)).name)]
     found = next((folder / n for n in names if is_volume(folder / n)), None)
@@ -337,8 +384,8 @@ def _places(
         size_N3[rows] = tomograms[name].size_xyz[::-1]
         step_N[rows] = source.step(tomograms[name].voxel_size_angst)
         voxel_N[rows] = tomograms[name].voxel_size_angst
-    if source.rescale:  # the tomograms may have voxel sizes of their own
+    if source.preparation.rescale:  # the tomograms may have voxel sizes of their own
         placed = in_frame(table, "angst", "corner", tomograms)
-        return placed.xyz_N3[:, ::-1] / voxel_N[:, None], step_N, size_N3, source.rescale
+        return placed.xyz_N3[:, ::-1] / voxel_N[:, None], step_N, size_N3, source.preparation.rescale
     placed = in_frame(table, "voxel", "corner", tomograms)
     return placed.xyz_N3[:, ::-1], step_N, size_N3, placed.voxel_size_angst

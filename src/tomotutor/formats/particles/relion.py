@@ -24,7 +24,7 @@ from gemmi import cif
 from tomotutor.base.errors import TomoTutorError, shown
 from tomotutor.base.files import new_file
 from tomotutor.formats.particles.euler import angles_to_matrix, matrix_to_angles
-from tomotutor.formats.particles.relion_sets import CENTRED, PIXELS, particle_block, write_particles
+from tomotutor.formats.particles.relion_sets import CENTRED, PIXELS, RelionList, particle_block
 from tomotutor.formats.particles.table import UNTOLD, Column, Extra, ParticleTable, Reading, class_numbers
 from tomotutor.formats.star import has_column, numbers_of, read_star, tags_of, texts_of
 
@@ -48,7 +48,7 @@ def read_relion(path: Path, reading: Reading = UNTOLD) -> ParticleTable:
     TomoTutorError
         A column is missing or holds no numbers, the list is empty, or what its pixels measure is unknown.
     """
-    document = read_star(path)
+    document = read_star(path) if reading.document is None else reading.document
     block = particle_block(document, path)
     name = next((n for n in _NAMES if has_column(block, n)), _NAMES[0])
     tomogram_N = np.array(texts_of(block, path, name), dtype=object)
@@ -256,4 +256,4 @@ def rewrite_relion(
     """
     columns = {} if class_N is None else {CLASS: [str(c) for c in class_N.tolist()]}
     with new_file(target) as partial:
-        write_particles(source, partial, columns | (extra or {}), rows)
+        RelionList(source).write(partial, columns | (extra or {}), rows)

@@ -21,11 +21,11 @@ def particle_block(document: cif.Document, path: Path) -> cif.Block:
     return find_block(document, path, ("particles",), (CENTRED[0], PIXELS[0]))
 
 
-def holds_tilt_stacks(path: Path) -> bool:
+def holds_tilt_stacks(document: cif.Document) -> bool:
     """Return whether a particle list's images are 2D stacks of RELION 5 or Warp: a projection for each
     tilt, no volume.
     """
-    for block in read_star(path):
+    for block in document:
         if block.find_value("_rlnTomoSubTomosAre2DStacks") == "1" or "2" in list(
             block.find_loop("_rlnImageDimensionality")
         ):
@@ -44,9 +44,13 @@ def read_tomograms(path: Path) -> dict[str, TomogramEntry]:
     document = read_star(path)
     block = find_block(document, path, ("global",), ("_rlnTomoReconstructedTomogram", "_rlnTomoTiltSeriesPixelSize"))
     names = texts_of(block, path, "_rlnTomoName")
-    files, denoised = (
+    files, denoised, tilts = (
         texts_of(block, path, column) if has_column(block, column) else [""] * len(names)
-        for column in ("_rlnTomoReconstructedTomogram", "_rlnTomoReconstructedTomogramDenoised")
+        for column in (
+            "_rlnTomoReconstructedTomogram",
+            "_rlnTomoReconstructedTomogramDenoised",
+            "_rlnTomoTiltSeriesStarFile",
+        )
     )
 
     def optional(column: str) -> np.ndarray:
@@ -70,23 +74,23 @@ def read_tomograms(path: Path) -> dict[str, TomogramEntry]:
             float(p),
             (float(e[0]), float(e[1]), float(e[2])),
             d,
+            t,
         )
-        for name, file, v, s, p, e, d in zip(
-            names, files, pixel * binning, size, pixel, unbinned * pixel[:, None], denoised, strict=True
+        for name, file, v, s, p, e, d, t in zip(
+            names, files, pixel * binning, size, pixel, unbinned * pixel[:, None], denoised, tilts, strict=True
         )
     }
 
 
-def read_optimisation_set(path: Path) -> tuple[str, str] | None:
+def named_in_set(document: cif.Document, path: Path) -> tuple[str, str] | None:
     """Return the particle list and the tomogram set that an optimisation set names, as written in it; None for any
     other file.
 
     Raises
     ------
     TomoTutorError
-        It is no STAR file, or an optimisation set without a particle list.
+        It is an optimisation set without a particle list.
     """
-    document = read_star(path, unnamed=True)
     for block in document:
         if not has_column(block, "_rlnTomoTomogramsFile") and not has_column(block, "_rlnTomoParticlesFile"):
             continue
@@ -101,49 +105,56 @@ def read_optimisation_set(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def read_column(path: Path, label: str) -> list[str] | None:
-    """Return the tokens of a particle list's column (label with its underscore), None if it has none."""
-    column = particle_block(read_star(path), path).find_loop(label)
-    return list(column) if column else None
-
-
-def write_particles(source: Path, target: Path, columns: dict[str, list[str]], rows: np.ndarray | None = None) -> None:
-    """Write a particle list again with columns added or replaced; every other token stays as it was.
+class RelionList:
+    """A particle list token for token, to be written again with columns added or replaced.
 
     Parameters
     ----------
-    source : Path
-        The list as it came.
-    target : Path
-        File to write.
-    columns : dict of str to list of str
-        Tokens by STAR label (with the underscore), one for each row of `source`.
-    rows : ndarray, optional
-        Rows (from 0) to keep, in their order; by default all.
+    path : Path
+        The list; it is parsed here, once.
+
+    Raises
+    ------
+    TomoTutorError
+        It cannot be read, or has no table of particles.
     """
-    document = read_star(source)
-    block = particle_block(document, source)
-    loop = next(
-        (loop for label in (CENTRED[0], PIXELS[0]) if (loop := block.find_loop(label).get_loop()) is not None), None
-    )
-    if loop is None:
-        raise TomoTutorError(
-            f"{source}: block data_{shown(block.name)} has no table of particles; expected columns below loop_"
+
+    def __init__(self, path: Path) -> None:
+        self._document = read_star(path)
+        block = particle_block(self._document, path)
+        loop = next(
+            (loop for label in (CENTRED[0], PIXELS[0]) if (loop := block.find_loop(label).get_loop()) is not None), None
         )
-    tags = list(loop.tags)
-    table = [list(block.find_loop(tag)) for tag in tags]
-    for label, tokens in columns.items():
-        if label in tags:
-            table[tags.index(label)] = tokens
-        else:
-            tags.append(label)
-            table.append(tokens)
-    kept = range(len(table[0])) if rows is None else rows.tolist()
-    tagged = list(loop.tags)
-    missing = [label for label in tags if label not in tagged]
-    if missing:
-        loop.add_columns(missing, "0")
-    loop.set_all_values([[column[row] for row in kept] for column in table])
-    version = re.search(r"^# version \d+", source.read_text(errors="replace"), re.MULTILINE)
-    # RELION takes the file's version from this comment, which gemmi drops
-    target.write_text(f"{version[0] if version else '# version 50001'}\n\n{document.as_string()}", encoding="utf-8")
+        if loop is None:
+            raise TomoTutorError(
+                f"{path}: block data_{shown(block.name)} has no table of particles; expected columns below loop_"
+            )
+        self._loop = loop
+        self._columns = {tag: list(block.find_loop(tag)) for tag in loop.tags}
+        # RELION takes the file's version from this comment, which gemmi drops
+        version = re.search(r"^# version \d+", path.read_text(errors="replace"), re.MULTILINE)
+        self._version = version[0] if version else "# version 50001"
+
+    def tokens(self, label: str) -> list[str] | None:
+        """Return the tokens of a column (label with its underscore) as the list came, None if it has none."""
+        return self._columns.get(label)
+
+    def write(self, target: Path, columns: dict[str, list[str]], rows: np.ndarray | None = None) -> None:
+        """Write the list; every token stays as it was but those of `columns`.
+
+        Parameters
+        ----------
+        target : Path
+            File to write.
+        columns : dict of str to list of str
+            Tokens by STAR label (with the underscore), one for each row of the list.
+        rows : ndarray, optional
+            Rows (from 0) to keep, in their order; by default all.
+        """
+        table = self._columns | columns
+        missing = [label for label in table if label not in self._loop.tags]
+        if missing:
+            self._loop.add_columns(missing, "0")
+        kept = range(len(next(iter(self._columns.values())))) if rows is None else rows.tolist()
+        self._loop.set_all_values([[table[tag][row] for row in kept] for tag in self._loop.tags])
+        target.write_text(f"{self._version}\n\n{self._document.as_string()}", encoding="utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gemmi import cif
 
 from tomotutor.base.errors import TomoTutorError
 
@@ -40,6 +41,8 @@ class TomogramEntry:
         one).
     denoised : str
         A denoised reconstruction, to look at.
+    tilt_series : str
+        STAR file of its tilt series.
     """
 
     name: str = ""
@@ -49,6 +52,7 @@ class TomogramEntry:
     pixel_size_angst: float = 0.0
     extent_angst_xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
     denoised: str = ""
+    tilt_series: str = ""
 
     def extent(self, voxel_size: float) -> np.ndarray | None:
         """Return the size in Å (in voxels for a voxel size of 1), x first; None where unknown."""
@@ -69,11 +73,14 @@ class Reading:
         What the list's pixels or voxels measure, Å; 0 unknown.
     centre : {"", "relion-napari"}
         What RELION's centred coordinates count from: size/2, or one tilt-series pixel less.
+    document : cif.Document or None
+        A STAR file that is parsed already.
     """
 
     tomograms: Mapping[str, TomogramEntry] = dataclasses.field(default_factory=dict)
     coordinate_pixel_size: float = 0.0
     centre: str = ""
+    document: cif.Document | None = None
 
 
 UNTOLD = Reading()

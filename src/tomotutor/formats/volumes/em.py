@@ -1,4 +1,4 @@
-"""EM volumes (TOM toolbox, Dynamo, Artiatomi), memory-mapped.
+"""EM volumes (TOM toolbox, Dynamo, Artiatomi).
 
 The header has 512 bytes: machine, two unused bytes, voxel type, then nx, ny, nz as 32-bit integers; x runs fastest. It
 has no voxel size that programs agree on. Source: tom_emread.m of the TOM toolbox.
@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.file_array import FileArray
 from tomotutor.formats.volumes.voxels import Volume, byte_type, check_size
 
 _HEADER_BYTES = 512
@@ -27,7 +28,8 @@ _TYPES = {1: "int8", 2: "int16", 4: "int32", 5: "float32", 9: "float64"}
 
 
 def open_em(path: Path, byte_sign: str = "") -> Volume:
-    """Memory-map an EM file; bytes are signed unless `byte_sign` says otherwise.
+    """Open an EM file, whose voxels are read where they are asked for; bytes are signed unless `byte_sign` says
+    otherwise.
 
     Raises
     ------
@@ -56,4 +58,4 @@ def open_em(path: Path, byte_sign: str = "") -> Volume:
     check_size(
         path, path.stat().st_size, _HEADER_BYTES + dtype.itemsize * nx * ny * nz, f"{nx}×{ny}×{nz}, type {head[3]}"
     )
-    return Volume(np.memmap(path, dtype, "r", offset=_HEADER_BYTES, shape=(nz, ny, nx)))
+    return Volume(FileArray(path, dtype, (nz, ny, nx), _HEADER_BYTES))

@@ -1,4 +1,4 @@
-"""MRC files, memory-mapped, plain or compressed, with errors a person can act on."""
+"""MRC files, plain or compressed, with errors a person can act on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import mrcfile
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.file_array import FileArray
 from tomotutor.formats.volumes.voxels import Volume, byte_type, check_size, first_sentence
 
 log = logging.getLogger(__name__)
@@ -24,10 +25,10 @@ _IMOD_STAMP = 1146047817  # word 39 of a header whose word 40 holds IMOD's flags
 
 
 def open_mrc(path: Path, byte_sign: str = "") -> Volume:
-    """Memory-map an MRC file.
+    """Open an MRC file, whose voxels are read where they are asked for.
 
     A file compressed with gzip or bzip2 is decompressed once into an unnamed temporary file (in the folder TMPDIR
-    names), which is mapped like any other and gone when it is closed. Axes other than x, y, z (MAPC, MAPR, MAPS) are
+    names), which is read like any other and gone when it is closed. Axes other than x, y, z (MAPC, MAPR, MAPS) are
     brought to [z, y, x].
 
     Parameters
@@ -81,9 +82,10 @@ def open_mrc(path: Path, byte_sign: str = "") -> Volume:
     is_volume_stack = 1 < mz < nxyz[2] and nxyz[2] % mz == 0 and (ispg >= 401 or mz == nxyz[0] == nxyz[1])
     if is_volume_stack:
         shape = (nxyz[2] // mz, mz, nxyz[1], nxyz[0])
-    data: np.ndarray = np.memmap(path if plain is None else plain, dtype, "r", offset=1024 + extended, shape=shape)
+    turned: tuple[int, ...] = ()
     if sorted(axes) == [1, 2, 3] and axes != [1, 2, 3] and not is_volume_stack:
-        data = data.transpose([axes[::-1].index(axis) for axis in (3, 2, 1)])
+        turned = tuple(axes[::-1].index(axis) for axis in (3, 2, 1))
+    data = FileArray(path, dtype, shape, 1024 + extended, turned, None if plain is None else plain.fileno())
     if not np.isfinite(voxel).all() or min(voxel) < 0:
         voxel = [0.0] * 3
     if max(voxel) - min(voxel) > 1e-3 * max(*voxel, 1e-9):
@@ -99,7 +101,7 @@ def _decompressed(path: Path, expected: int) -> IO[bytes] | None:
         if opener is None or start[208:] == b"MAP ":  # mrcfile's rule: a plain file's nx may begin with those bytes
             return None
         raw.seek(0)
-        plain = tempfile.TemporaryFile()  # noqa: SIM115 - the map keeps it open
+        plain = tempfile.TemporaryFile()  # noqa: SIM115 - who reads it keeps it open
         try:
             with opener(raw) as packed:
                 left = expected  # what a small file blows up to is bounded by its own header

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.file_array import FileArray, Index
 
-Index = int | slice | tuple[int | slice, ...]
 MAX_CHUNK_BYTES = 2**31  # a chunk is decompressed as a whole, whatever small part of it is asked for
 
 
@@ -60,7 +60,7 @@ class LazyArray:
         return np.asarray(self[:], dtype)
 
 
-Voxels = np.ndarray | LazyArray
+Voxels = np.ndarray | LazyArray | FileArray
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Volume:
 
     Attributes
     ----------
-    data : ndarray or LazyArray
+    data : ndarray, LazyArray or FileArray
         Voxels, [z, y, x] or [item, z, y, x], in the file's own type, read where they are asked for.
     voxel_size_angst : float
         From the header; 0 where the header has none.

@@ -12,7 +12,7 @@ from typing_extensions import override
 from tomotutor.gui.keys import quiet_button
 from tomotutor.gui.label.class_row import HEIGHT, ClassRow
 from tomotutor.gui.theme import Colours, class_colours
-from tomotutor.session.session_file import JUNK
+from tomotutor.session.classes import JUNK
 from tomotutor.session.status import ItemView
 
 LETTERS = "qwetyiopfghjklxc"  # those that no action has, for the tenth class and on

@@ -211,7 +211,7 @@ class LabelPage(QWidget):
             return
         self.painter.keep_draft()  # Undo shows it again
         self.say("")
-        self._try(self.session.label_mask, item.id, mask_YX)
+        self._try(self.session.label, item.id, mask_YX)
 
     def skip(self) -> None:
         """Go on to the next item; one without an answer comes again at the end."""
@@ -293,7 +293,7 @@ class LabelPage(QWidget):
         if item is None or self._shown is None or self._shown[0] != item.row:
             self._draw_item(item)
         self._shown = None if item is None else (item.row, item.label)
-        has_model, early = bool(self.session.rounds), self.session.look if not self.session.rounds else None
+        has_model, early = bool(self.session.rounds), self.session.pool_map if not self.session.rounds else None
         unit = "(mean squared)" if self.painter else "nats"
         self.title.setText(describe(item))
         self.title.setToolTip(self.title.text())
@@ -303,7 +303,7 @@ class LabelPage(QWidget):
         self._show_map(item)
 
     def _show_map(self, item: ItemView | None) -> None:
-        pool_map: PoolMap | None = self.session.look
+        pool_map: PoolMap | None = self.session.pool_map
         self.model.curve.setVisible(self.painter is None)  # it draws accuracy on audit items, which masks have none of
         self.model.map.setVisible(pool_map is not None)
         if pool_map is not None:
@@ -359,7 +359,7 @@ class LabelPage(QWidget):
         if self._is_open:
             self.panel.set_counts(status.counts)
             curve = self.session.curve
-            self.rounds.set_status(status, self.session.recipe.width, curve[-1].labels if curve else 0)
+            self.rounds.set_status(status, self.session.recipe.network.width, curve[-1].labels if curve else 0)
 
     def _show_progress(self, progress: Progress) -> None:
         if self._is_open and self.session.phase is Phase.TRAINING:

@@ -15,7 +15,7 @@ from napari import current_viewer
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Source
-from tomotutor.data.sources.tomogram import known_tomograms, measure_tomogram, read_particle_list
+from tomotutor.data.sources.tomogram import Particles, known_tomograms, measure_tomogram, read_particle_list
 from tomotutor.formats.particles.table import ParticleTable, in_frame
 from tomotutor.formats.volumes.volume import open_volume
 from tomotutor.gui.dock import dock_in
@@ -58,12 +58,11 @@ def read_particles(path: str) -> list[LayerData]:
     Sizes come from a tomograms.star in the folder of the list or above it, or from the tomograms themselves, where they
     are found as `tomotutor new` finds them. Without either, coordinates that count from the centre stay so, in Å.
     """
-    source = _describe(Path(path).resolve())
-    table, entries = read_particle_list(source)
-    tomograms = known_tomograms(table, entries, source)
+    particles = _read_with_set(Path(path).resolve())
+    table, tomograms = particles.table, known_tomograms(particles)
     for name in tomograms:
         with contextlib.suppress(TomoTutorError):  # a list can be looked at without its tomograms
-            tomograms[name] = measure_tomogram(name, entries.get(name), source, needed=False)[1]
+            tomograms[name] = measure_tomogram(name, particles.entries.get(name), particles.source, needed=False)[1]
     layers: list[LayerData] = []
     for name, rows in table.groups():
         part, tomogram = table.take(rows), tomograms[name]
@@ -106,17 +105,15 @@ def read_particles(path: str) -> list[LayerData]:
     return layers
 
 
-def _describe(path: Path) -> Source:
+def _read_with_set(path: Path) -> Particles:
     found = next(
         (f / "tomograms.star" for f in (path.parent, *path.parents[1:3]) if (f / "tomograms.star").is_file()), None
     )
     source = Source("particles", str(path), str(found) if found else "", str(path.parent))
     if found:
-        try:
-            read_particle_list(source)
-        except TomoTutorError:  # it is of other tomograms
-            return source.replace(tomograms="")
-    return source
+        with contextlib.suppress(TomoTutorError):  # it is of other tomograms
+            return read_particle_list(source)
+    return read_particle_list(source.replace(tomograms=""))
 
 
 def _class_name(table: ParticleTable, number: int) -> str:

@@ -10,8 +10,8 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinB
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from tomotutor.data.sources import Source
-from tomotutor.session.session_file import PRESETS
+from tomotutor.data.source import OPTIONS, Source, offered
+from tomotutor.session.create import PRESETS
 
 KINDS = {
     "particle list (RELION, Dynamo, EM, IMOD, CSV, copick)": "particles",
@@ -27,6 +27,7 @@ _HINT = (
     "Pretrained networks know complexes at 6–16 Å a voxel; start from scratch where your items are something else: "
     "2D images, other sizes of voxel, no single particles."
 )
+_BOX = OPTIONS["box"]
 _FOLDERS = ("mrc_dir", "images")
 
 
@@ -45,11 +46,11 @@ class NewSessionPage(QWidget):
         self.pixel_size = FloatSpinBox(
             label="coordinate pixel, Å", value=0, min=0, max=1000, step=0.1, tooltip="0: from the list"
         )
-        self.box = SpinBox(label="box, voxels", value=32, min=8, max=256)
+        self.box = SpinBox(label="box, voxels", value=_BOX.default, min=_BOX.bounds[0], max=_BOX.bounds[1])
         self.voxel_size = FloatSpinBox(
             label="voxel size, Å", value=0, min=0, max=1000, step=0.1, tooltip="0: from the file"
         )
-        self.protein = ComboBox(label="protein is", choices=["as usual for this input", "dark", "bright"])
+        self.protein = ComboBox(label="protein is", choices=["as usual for this input", *offered("protein")])
         self.task = ComboBox(label="asked for", choices=list(TASKS))
         self.classes = LineEdit(label="classes, with commas", value="ribosome, proteasome")
         self.junk = CheckBox(label="add a class junk", value=True)
@@ -120,7 +121,7 @@ class NewSessionPage(QWidget):
         kind = KINDS[self.kind.value]
         path, tomogram_set = Path(str(self.path.value)), Path(str(self.tomograms.value or ""))
         tomograms = str(tomogram_set) if kind == "particles" and tomogram_set.is_file() else ""
-        protein = self.protein.value if self.protein.value in ("dark", "bright") else ""
+        protein = self.protein.value if self.protein.value in offered("protein") else ""
         start = STARTS[self.start.value]
         folder = str(self.tomogram_dir.value or "") if kind == "particles" else ""
         source = Source(
@@ -129,9 +130,9 @@ class NewSessionPage(QWidget):
             tomograms,
             str(path.parent),
             folder if folder not in ("", ".") else "",
-            self.box.value,
-            self.voxel_size.value,
-            protein,
+            box=self.box.value,
+            voxel_size=self.voxel_size.value,
+            protein=protein,
             coordinate_pixel_size=self.pixel_size.value,
         )
         return {

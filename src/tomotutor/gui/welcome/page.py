@@ -23,12 +23,13 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from tomotutor.base.errors import CancelledError
+from tomotutor.base.progress import Report
 from tomotutor.gui.notice import Notice
 from tomotutor.gui.welcome.new_session import NewSessionPage
 from tomotutor.gui.welcome.recent import RecentSessions
-from tomotutor.session import look_around
+from tomotutor.session import Session
+from tomotutor.session.create import Created, create_session
 from tomotutor.session.sample import create_sample_session
-from tomotutor.session.session_file import Created, create_session
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class WelcomePage(QWidget):
         folder = Path(tempfile.mkdtemp(prefix="tomotutor-")) / "sample-session"
         self.make(folder, lambda report: create_sample_session(folder, report))
 
-    def make(self, folder: Path, function: Callable[[Callable[[int, int], None]], Created]) -> None:
+    def make(self, folder: Path, function: Callable[[Report], Created]) -> None:
         """Run `function`, which makes the session `folder`, off the main thread; look around in it, then open it."""
         making = self._making = _Making(folder)
         making.progressed.connect(self._progressed, thread="main")
@@ -178,16 +179,17 @@ class _Making:
             raise CancelledError
         self.progressed.emit(text, done, total)
 
-    def make(self, function: Callable[[Callable[[int, int], None]], Created]) -> tuple[Path, Created, str]:
+    def make(self, function: Callable[[Report], Created]) -> tuple[Path, Created, str]:
         """Make the session and look around in it; return its folder, what was made, and what went wrong with the look,
         which it can do without.
         """
         reading, looking, problem = "reading every item once …", "looking at every item …", ""
         self._report(reading, 0, 0)
-        made = function(lambda done, total: self._report(reading, done, total))
+        made = function(lambda progress: self._report(reading, progress.done, progress.total))
         try:
             self._report(looking, 0, 0)
-            look_around(self._folder, lambda progress: self._report(looking, progress.done, progress.total))
+            with Session(self._folder, opened=made.opened) as session:
+                session.map_pool(lambda progress: self._report(looking, progress.done, progress.total))
         except CancelledError:
             problem = "the look at every item was cancelled: the queue begins at random"
         except Exception as found:

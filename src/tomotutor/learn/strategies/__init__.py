@@ -1,6 +1,5 @@
 """Query strategies: which of the unlabeled items to ask first. One file each (or each kind), and one line here."""
 
-from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.strategies.adversarial import SRAAL, VAAL
 from tomotutor.learn.strategies.badge import Badge, PairBadge, Residual
 from tomotutor.learn.strategies.base import Arrays, Backend, Candidates, Scores, Strategy, ask_order, rank
@@ -40,15 +39,6 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
-def check_per_pixel(name: str) -> None:
-    """Raise a TomoTutorError if a strategy has no meaning in segmentation."""
-    if not STRATEGIES[name].per_pixel:
-        fitting = ", ".join(n for n, strategy in STRATEGIES.items() if strategy.per_pixel)
-        raise TomoTutorError(
-            f"strategy {name} ranks items by one class each and cannot rank masks; in segmentation choose {fitting}"
-        )
-
-
 __all__ = [
     "STRATEGIES",
     "Arrays",
@@ -57,7 +47,6 @@ __all__ = [
     "Scores",
     "Strategy",
     "ask_order",
-    "check_per_pixel",
     "disagreement",
     "disagreement_of",
     "rank",

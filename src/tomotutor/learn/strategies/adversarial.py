@@ -122,7 +122,7 @@ class VAAL(Strategy):
         """Make fresh networks."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.vae = VAE(shape, self.recipe.width or 1.0)
+            self.vae = VAE(shape, self.recipe.network.width or 1.0)
             self.judge = discriminator()
             self.head = nn.Linear(LATENT, classes)
 
@@ -172,8 +172,8 @@ class VAAL(Strategy):
             torch.optim.Adam(vae_parameters, LEARNING_RATE),
             torch.optim.Adam(judge_parameters, LEARNING_RATE),
         )
-        from_labeled = draws(np.arange(len(candidates.labeled_rows)), self.recipe.batch_size, rng)
-        from_unlabeled = draws(candidates.unlabeled_rows, self.recipe.batch_size, rng)
+        from_labeled = draws(np.arange(len(candidates.labeled_rows)), self.recipe.training.batch_size, rng)
+        from_unlabeled = draws(candidates.unlabeled_rows, self.recipe.training.batch_size, rng)
         for step in range(backend.steps):
             for _ in range(VAE_STEPS):
                 index = next(from_labeled)

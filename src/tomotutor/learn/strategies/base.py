@@ -237,7 +237,6 @@ class Strategy:
     """
 
     summary = ""  # one line for --help and the docs
-    per_pixel = False  # whether it has a meaning in segmentation, where a network gives averages over pixels
 
     def __init__(self, recipe: Recipe | None = None) -> None:
         self.recipe = recipe or Recipe()
@@ -289,5 +288,5 @@ def ask_order(strategy: Strategy, candidates: Candidates) -> np.ndarray:
     Labels keep coming while the next round trains, so the queue needs an order beyond M.
     """
     utility_N = strategy.score(candidates)
-    k = min(strategy.recipe.query_size, len(candidates))
+    k = min(strategy.recipe.query.query_size, len(candidates))
     return fill(strategy.select(utility_N, k, candidates), utility_N, len(candidates), candidates)

@@ -39,7 +39,7 @@ class EntropyGradient(Strategy):
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
-        kind = self.recipe.gradient_norm
+        kind = self.recipe.query.gradient_norm
         if kind == "last":
             p = candidates.teacher.probs_NC
             log_p = np.log(np.where(p > 0, p, 1.0))
@@ -66,7 +66,7 @@ class ExpectedGradientLength(Strategy):
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
-        kind = self.recipe.gradient_norm
+        kind = self.recipe.query.gradient_norm
         if kind == "last":
             p = candidates.teacher.probs_NC
             error_CNC = p[None] - np.eye(p.shape[1])[:, None]

@@ -51,7 +51,7 @@ class MCDropout(Strategy):
         embedding_ND = torch.from_numpy(candidates.teacher.embedding_ND).to(candidates.backend.device)
         generator = torch.Generator().manual_seed(int(candidates.rng.integers(2**31)))
         with torch.inference_mode():
-            for _ in range(self.recipe.mc_passes):
+            for _ in range(self.recipe.query.mc_passes):
                 logits = classifier(drop(embedding_ND, generator))  # type: ignore[operator]
                 yield torch.softmax(logits.cpu().double(), 1).numpy()
 
@@ -60,8 +60,8 @@ class MCDropout(Strategy):
         mean_NC = np.zeros_like(candidates.teacher.log_probs_NC)
         mean_entropy_N = np.zeros(len(candidates))
         for probs_NC in self.passes(candidates):
-            mean_NC += probs_NC / self.recipe.mc_passes
-            mean_entropy_N += entropy(probs_NC) / self.recipe.mc_passes
+            mean_NC += probs_NC / self.recipe.query.mc_passes
+            mean_entropy_N += entropy(probs_NC) / self.recipe.query.mc_passes
         return mean_NC, mean_entropy_N
 
     @override

@@ -20,5 +20,5 @@ class QueryByCommittee(Strategy):
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
-        probs_KNC = np.stack([member.probs_NC for member in candidates.members(self.recipe.committee)])
+        probs_KNC = np.stack([member.probs_NC for member in candidates.members(self.recipe.query.committee)])
         return entropy(probs_KNC.mean(0)) - entropy(probs_KNC).mean(0)

@@ -12,7 +12,6 @@ class Random(Strategy):
     """Ask anything, uniformly."""
 
     summary = "uniform, no forward pass"
-    per_pixel = True
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:

@@ -35,16 +35,15 @@ def jensen_shannon(teacher_log_probs_NC: np.ndarray, student_log_probs_NC: np.nd
 class TeacherStudent(Strategy):
     """Ask where the student has not understood what the teacher knows.
 
-    `recipe.uncertainty` chooses the distance: a divergence of the answers ("kl_ts", "kl_st", "js"), or a distance of
-    the hooked activations ("mse", "l1", "at"), for which both networks run over the candidates once more.
+    The setting `uncertainty` chooses the distance: a divergence of the answers ("kl_ts", "kl_st", "js"), or a distance
+    of the hooked activations ("mse", "l1", "at"), for which both networks run over the candidates once more.
     """
 
     summary = "KL(teacher ‖ student): the paper's method"
-    per_pixel = True
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
-        kind = self.recipe.uncertainty
+        kind = self.recipe.query.uncertainty
         if kind in MODULE_DISTANCES:
             net_t, net_s = candidates.backend.net("teacher"), candidates.backend.net("student")
 

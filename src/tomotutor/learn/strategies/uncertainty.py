@@ -18,7 +18,6 @@ class Entropy(Strategy):
     """Ask where the teacher's distribution is widest: −Σ p log p, in nats."""
 
     summary = "entropy of the teacher's softmax"
-    per_pixel = True
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
@@ -29,7 +28,6 @@ class Margin(Strategy):
     """Ask where the two most probable classes are closest: −(p₁ − p₂)."""
 
     summary = "smallest gap between the teacher's two best classes"
-    per_pixel = True
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
@@ -44,7 +42,6 @@ class LeastConfidence(Strategy):
     """Ask where the best class is least probable: 1 − p₁."""
 
     summary = "smallest probability of the teacher's best class"
-    per_pixel = True
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:

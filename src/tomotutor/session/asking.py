@@ -1,0 +1,33 @@
+"""Asking: the order in which items wait for an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tomotutor.session import audit
+from tomotutor.session.state import State
+
+
+def compose(state: State, ranked: Sequence[int], current: int | None) -> list[int]:
+    """Return what waits: ranked candidates, then the rest at random, audit items mixed in, skipped items last.
+
+    Parameters
+    ----------
+    state : State
+        Of the session.
+    ranked : sequence of int
+        Rows in the order of the last round's strategy, or of the groups of look-alikes.
+    current : int or None
+        The row in front of the annotator: it stays there, and takes its place among the answers.
+    """
+    gone = set(state.log.standing)
+    if current is not None:
+        gone.add(current)
+    first = [int(row) for row in ranked if row not in gone and row not in state.audit_kind]
+    rest = state.open_rows(state.rounds[-1].number if state.rounds else 0)
+    queries = [*first, *rest[~np.isin(rest, [*first, *gone])].tolist()]
+    audits = [row for row in state.audit_kind if row not in gone]
+    mixed = audit.mix(queries, audits, state.recipe.audit.share, len(gone))
+    return [*mixed, *state.log.items("skip")]
