@@ -131,7 +131,7 @@ def test_the_corners_of_a_box_are_faded_out(page, dock, qtbot):
     layer = dock._viewer.layers["particle"]
     corner, middle = layer.data[:2, :2, :2].copy(), layer.data[8, 8, 8]
     assert np.ptp(corner) < 1e-5
-    page.view.mask.setChecked(False)
+    page.view.masked.setChecked(False)
     assert np.ptp(layer.data[:2, :2, :2]) > 1e-3
     assert layer.data[8, 8, 8] == pytest.approx(middle, abs=1e-4)
 

@@ -31,7 +31,7 @@ def set_automatic_training(folder: Path, on: bool) -> None:
 def recent_sessions() -> list[Path]:
     """Return the sessions opened last that are still there, the newest first."""
     found = QSettings("TomoTutor", "TomoTutor").value(_RECENT, [])
-    names = [found] if isinstance(found, str) else found or []
+    names = [found] if isinstance(found, str) else found if isinstance(found, list) else []
     return [Path(name) for name in names if (Path(name) / "labels.sqlite").is_file()]
 
 

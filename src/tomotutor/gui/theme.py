@@ -32,7 +32,7 @@ class Colours:
 
 def mixed(a: QColor, b: QColor, share: float) -> QColor:
     """Return `a` with a share of `b` in it."""
-    parts = zip(a.getRgb()[:3], b.getRgb()[:3], strict=True)
+    parts = zip((a.red(), a.green(), a.blue()), (b.red(), b.green(), b.blue()), strict=True)
     return QColor(*(round((1 - share) * x + share * y) for x, y in parts))
 
 

@@ -46,8 +46,8 @@ class ViewControls(QWidget):
             button.toggled.connect(lambda on, n=name: self.rendering_changed.emit(n) if on else None)
             self._group.addButton(button)
             first.addWidget(button)
-        self.mask = self._box(first, "Mask corners", "fade the corners of the box out, where neighbours lie", True)
-        self.mask.toggled.connect(self.mask_toggled)
+        self.masked = self._box(first, "Mask corners", "fade the corners of the box out, where neighbours lie", True)
+        self.masked.toggled.connect(self.mask_toggled)
         self.denoised = self._box(
             first, "Denoised (D)", "look at the denoised tomogram; the networks are trained on the raw one", denoised
         )
