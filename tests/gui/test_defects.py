@@ -172,10 +172,10 @@ def test_classes_beyond_nine_have_a_key(many, press):
 def test_a_class_is_found_by_its_name(many, press, qtbot):
     row = many.session.current.row
     press(Key.Key_Slash)
-    assert many.window().focusWidget() is many.panel.find
-    QTest.keyClicks(many.panel.find, "n OF")
+    assert many.window().focusWidget() is many.panel.finder
+    QTest.keyClicks(many.panel.finder, "n OF")
     assert many.session.labels() == {}  # letters are typed, they label nothing
-    QTest.keyClick(many.panel.find, Key.Key_Return)
+    QTest.keyClick(many.panel.finder, Key.Key_Return)
     assert many.session.labels() == {row: NAMES[13]}
     press(Key.Key_1)
     assert many.session.status.labeled == 2

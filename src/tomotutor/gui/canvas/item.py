@@ -165,8 +165,8 @@ class ItemCanvas:
         is_colour = x_C.ndim == 3 and len(x_C) == 3
         is_new = self._limits is None
         if self._limits is None:
-            low = _LOW_3D if x_C.ndim == 4 else _LOW_2D
-            self._limits = limits_of([self._prepare(x) for x in self._sample or [x_C]], low, _HIGH)
+            percent = _LOW_3D if x_C.ndim == 4 else _LOW_2D
+            self._limits = limits_of([self._prepare(x) for x in self._sample or [x_C]], percent, _HIGH)
         low, high = self._limits
         if is_colour:
             shown = np.clip((shown - low) / (high - low), 0, 1)

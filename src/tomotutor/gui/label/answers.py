@@ -48,7 +48,7 @@ class ClassPanel(QWidget):
     chosen = Signal(str)
     acted = Signal(str)
     verb = "label this particle as it"
-    ACTIONS = (
+    ACTIONS: tuple[tuple[str, str, str], ...] = (
         ("skip", "Skip (S)", "go on: it comes again at the end of the queue; an answer stays"),
         ("unsure", "Unsure (U)", "it cannot be told: not asked again, not trained on"),
         ("undo", "Undo (Z)", "take back the last answer"),
@@ -66,12 +66,12 @@ class ClassPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        self.find = QLineEdit()
-        self.find.setPlaceholderText("type a class name, Enter takes the first (/)")
-        self.find.textChanged.connect(self._arrange)
-        self.find.returnPressed.connect(self._take_first)
-        self.find.setVisible(len(classes) > 10)
-        layout.addWidget(self.find)
+        self.finder = QLineEdit()
+        self.finder.setPlaceholderText("type a class name, Enter takes the first (/)")
+        self.finder.textChanged.connect(self._arrange)
+        self.finder.returnPressed.connect(self._take_first)
+        self.finder.setVisible(len(classes) > 10)
+        layout.addWidget(self.finder)
         self._inner = QWidget()
         self._grid = QGridLayout(self._inner)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -128,22 +128,22 @@ class ClassPanel(QWidget):
 
     def start_finding(self) -> None:
         """Type the name of a class."""
-        if self.find.isVisible():
-            self.find.setFocus()
-            self.find.selectAll()
+        if self.finder.isVisible():
+            self.finder.setFocus()
+            self.finder.selectAll()
 
     @property
     def found(self) -> list[str]:
         """Classes whose name has what was typed in it; those that begin with it first."""
-        text = self.find.text().strip().lower()
+        text = self.finder.text().strip().lower()
         hits = [name for name in self._classes if text in name.lower()]
         return sorted(hits, key=lambda name: not name.lower().startswith(text))
 
     def _take_first(self) -> None:
         found = self.found
-        if self.find.text().strip() and found:
-            self.find.clear()
-            self.find.clearFocus()
+        if self.finder.text().strip() and found:
+            self.finder.clear()
+            self.finder.clearFocus()
             self.chosen.emit(found[0])
 
     def _arrange(self) -> None:
@@ -170,7 +170,7 @@ class MaskPanel(ClassPanel):
     """Chooses the class to paint; Done saves the mask."""
 
     verb = "paint it"
-    ACTIONS = (
+    ACTIONS: tuple[tuple[str, str, str], ...] = (
         ("done", "Done (Enter)", "the mask is as it should be: save it; what is not painted counts as void"),
         ("erase", "Erase (0)", "paint nothing: void"),
         *ClassPanel.ACTIONS,
