@@ -65,7 +65,7 @@ class TomoTutorDock(QWidget):
             text = (
                 f"the session {name} is open in this window, which shows one at a time; close it to open {folder.name}"
             )
-            self._say(text, f"Close {name}", lambda: (holder.leave(), again()))
+            self._say(text, f"Close {name}", partial(self._replace, holder, again))
             return False
         if (stopping := _stopping.get(folder.resolve())) is not None:
             self._say("the session is still stopping its training; it opens as soon as that has ended")
@@ -85,6 +85,10 @@ class TomoTutorDock(QWidget):
         self._stack.setCurrentWidget(self._area)
         self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
         return True
+
+    def _replace(self, holder: TomoTutorDock, again: Callable[[], object]) -> None:
+        holder.leave()
+        again()
 
     def _say(self, text: str, button: str = "", function: Callable[[], object] | None = None) -> None:
         notice = self.page.notice if self.page is not None else self.welcome.notice
