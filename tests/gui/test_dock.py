@@ -69,7 +69,7 @@ def test_new_session(dock, qtbot, array_file, tmp_path):
     fill_in(dock.welcome.new, array_file, tmp_path / "made")
     assert not dock.welcome.new.tomograms.enabled
     dock.welcome.new.start.value = "from scratch"
-    qtbot.mouseClick(dock.welcome.new.create, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dock.welcome.new.create_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
     assert dock.page.session.classes == ("ball", "slab", "junk")
     assert dock.page.session.status.items == 60
@@ -79,13 +79,13 @@ def test_a_mistake_in_a_new_session_is_said_and_what_was_typed_stays(dock, qtbot
     qtbot.mouseClick(dock.welcome.buttons["New session…"], Qt.MouseButton.LeftButton)
     page = dock.welcome.new
     fill_in(page, tmp_path / "gone.npz", tmp_path / "made")
-    qtbot.mouseClick(page.create, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "no such file" in dock.welcome.notice.text(), timeout=10000)
     assert page.isVisible()
-    assert page.create.isEnabled()
+    assert page.create_button.isEnabled()
     assert (page.classes.value, str(page.folder.value)) == ("ball, slab", str(tmp_path / "made"))
     page.path.value, page.start.value = array_file, "from scratch"
-    qtbot.mouseClick(page.create, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
     assert dock.page.session.folder == tmp_path / "made"
 
@@ -97,7 +97,7 @@ def test_making_a_session_can_be_cancelled(dock, qtbot, tmp_path):
     qtbot.mouseClick(dock.welcome.buttons["New session…"], Qt.MouseButton.LeftButton)
     page = dock.welcome.new
     fill_in(page, tmp_path / "big.npy", tmp_path / "made")
-    qtbot.mouseClick(page.create, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
     qtbot.mouseClick(dock.welcome.stop, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.welcome.notice.text() == "cancelled", timeout=30000)
     assert dock.page is None
@@ -168,7 +168,7 @@ def make_from(dock, qtbot, monkeypatch, array_file, weights, folder):
     page = dock.welcome.new
     fill_in(page, array_file, folder)
     page.start.value, page.weights.value = "weights or session…", weights
-    qtbot.mouseClick(page.create, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None or page.isEnabled(), timeout=60000)
     return said, told
 

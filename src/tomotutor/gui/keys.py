@@ -52,8 +52,8 @@ class KeyFilter(QObject):
         self,
         owner: QWidget,
         window: QWidget,
-        actions: dict[int, Callable[[], None]],
-        with_control: dict[int, Callable[[], None]],
+        actions: dict[int, Callable[[], object]],
+        with_control: dict[int, Callable[[], object]],
     ) -> None:
         super().__init__(owner)
         self._owner = owner
@@ -78,7 +78,7 @@ class KeyFilter(QObject):
             action()
         return True
 
-    def _find(self, target: QObject, event: QEvent) -> Callable[[], None] | None:
+    def _find(self, target: QObject, event: QEvent) -> Callable[[], object] | None:
         focus = QApplication.focusWidget()
         if (
             not isinstance(target, QWidget)

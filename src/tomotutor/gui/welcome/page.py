@@ -51,7 +51,7 @@ class WelcomePage(QWidget):
         self.recent = RecentSessions()
         self.recent.chosen.connect(lambda folder: self.opened.emit(folder, ""))
         self.new = NewSessionPage()
-        self.new.create_wanted.connect(self.create)
+        self.new.create_wanted.connect(self.create_session)
         self.new.back_wanted.connect(self.show_home)
         self._pages = QStackedLayout()
         self._pages.addWidget(self._build_home())
@@ -110,7 +110,7 @@ class WelcomePage(QWidget):
         self._pages.setCurrentWidget(self.new)
         self.say("")
 
-    def create(self) -> None:
+    def create_session(self) -> None:
         """Make the session that the page describes, in the background."""
         answer = self.new.answer
         self.make(answer["folder"], lambda report: create_session(**answer, report=report))
@@ -140,7 +140,10 @@ class WelcomePage(QWidget):
         self.bar.setVisible(busy)
         self.bar.setRange(0, 0)
         self.stop.setVisible(busy)
-        self._pages.currentWidget().setEnabled(not busy)
+        for number in range(self._pages.count()):
+            page = self._pages.widget(number)
+            assert page is not None
+            page.setEnabled(not busy)
 
     def _progressed(self, text: str, done: int, total: int) -> None:
         if self._making is not None:
