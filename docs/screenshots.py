@@ -10,7 +10,6 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from tomotutor.gui.app import make_window
-from tomotutor.gui.start import NewSessionDialog
 from tomotutor.session import Session
 from tomotutor.session.sample import CLASSES, create_sample_session, sample_data
 from tomotutor.session.status import Phase
@@ -63,7 +62,7 @@ def main() -> None:
         label(20)
         wait()
         label(24)
-        while "training · epoch" not in page.train_bar.format():
+        while "training · epoch" not in page.rounds.bar.format():
             spin(0.1)
         spin(8)
         viewer.screenshot(str(IMAGES / "labeling.png"), canvas_only=False, flash=False)
@@ -72,11 +71,9 @@ def main() -> None:
         spin(0.5)
         viewer.screenshot(str(IMAGES / "isosurface.png"), canvas_only=False, flash=False)
         dock.leave()
-        dialog = NewSessionDialog(dock)
-        dialog.show()
+        dock.welcome.new_session()
         spin(0.5)
-        dialog.grab().save(str(IMAGES / "new_session.png"))
-        dialog.close()
+        dock.grab().save(str(IMAGES / "new_session.png"))
         viewer.close()
 
 

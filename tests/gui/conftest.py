@@ -1,5 +1,5 @@
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSettings, Qt
 from qtpy.QtTest import QTest
 
 from helpers import FAST
@@ -10,6 +10,14 @@ from tomotutor.learn.start import write_start
 from tomotutor.session import Session
 from tomotutor.session.create import create_session
 from tomotutor.session.sample import create_sample_session
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory):
+    """Qt's settings in a folder of the test, away from the person's."""
+    QSettings.setPath(
+        QSettings.Format.NativeFormat, QSettings.Scope.UserScope, str(tmp_path_factory.mktemp("settings"))
+    )
 
 
 @pytest.fixture

@@ -1,15 +1,22 @@
+import threading
+import time
+
 import npe2
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from napari._qt.widgets.qt_viewer_dock_widget import QtCustomTitleBar
+from napari.settings import get_settings
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from helpers import FAST, answer_truthfully
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.sources import SOURCES
-from tomotutor.gui import start as start_module
-from tomotutor.gui.start import KINDS, STARTS, NewSessionDialog
+from tomotutor.data.sources import SOURCES, Source
+from tomotutor.gui.dock import TomoTutorDock, dock_in
+from tomotutor.gui.welcome.new_session import KINDS, STARTS, NewSessionPage
 from tomotutor.session import Session
+from tomotutor.session.create import create_session
+from tomotutor.session.status import Phase
 
 
 def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
@@ -27,7 +34,7 @@ def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
 
 
 def test_sample_from_the_start_page(dock, qtbot):
-    qtbot.mouseClick(dock.start.buttons["Try the sample"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dock.welcome.buttons["Try the sample"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
     assert dock.page.session.status.items > 150
     folder = dock.page.session.folder
@@ -37,67 +44,77 @@ def test_sample_from_the_start_page(dock, qtbot):
 
 def test_open_session_dialog(dock, session_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(tmp_path))
-    dock.start.open_session()
+    dock.welcome.open_session()
     assert dock.page is None
-    assert "not a session" in dock.start.message.text()
+    assert "not a session" in dock.welcome.notice.text()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a: str(session_folder))
-    dock.start.open_session()
+    dock.welcome.open_session()
     assert dock.page.session.folder == session_folder
 
 
 def test_a_session_open_elsewhere_is_said(dock, session, session_folder):
     assert not dock.open(session_folder)
-    assert "open in another TomoTutor" in dock.start.message.text()
+    assert "open in another TomoTutor" in dock.welcome.notice.text()
 
 
-def test_new_session_dialog(dock, qtbot, array_file, tmp_path, monkeypatch):
+def fill_in(page, array_file, folder):
+    """Fill the New session page in as a person does."""
+    page.kind.value, page.path.value, page.classes.value = "NumPy array", array_file, "ball, slab"
+    page.folder.value = folder
+
+
+def test_new_session(dock, qtbot, array_file, tmp_path):
     assert set(KINDS.values()) == set(SOURCES)
-    filled = []
-
-    def fill_and_accept(dialog):
-        dialog.kind.value = "NumPy array"
-        dialog.path.value = array_file
-        dialog.classes.value = "ball, slab"
-        dialog.folder.value = tmp_path / "made"
-        assert not dialog.tomograms.enabled
-        filled.append(dialog.answer)
-        return dialog.DialogCode.Accepted
-
-    monkeypatch.setattr(NewSessionDialog, "exec", fill_and_accept)
-    dock.start.new_session()
+    qtbot.mouseClick(dock.welcome.buttons["New session…"], Qt.MouseButton.LeftButton)
+    fill_in(dock.welcome.new, array_file, tmp_path / "made")
+    assert not dock.welcome.new.tomograms.enabled
+    dock.welcome.new.start.value = "from scratch"
+    qtbot.mouseClick(dock.welcome.new.create_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
     assert dock.page.session.classes == ("ball", "slab", "junk")
     assert dock.page.session.status.items == 60
 
 
-def test_new_session_with_bad_input_says_what_is_wrong(dock, qtbot, tmp_path, monkeypatch):
-    monkeypatch.setattr(NewSessionDialog, "exec", lambda dialog: dialog.DialogCode.Accepted)
-    monkeypatch.setattr(
-        NewSessionDialog,
-        "answer",
-        {
-            "folder": tmp_path / "s",
-            "source": start_module.Source("array", str(tmp_path / "gone.npz")),
-            "classes": ["a", "b"],
-        },
-    )
-    dock.start.new_session()
-    qtbot.waitUntil(lambda: "no such file" in dock.start.message.text(), timeout=10000)
-    assert dock.start.buttons["New session…"].isEnabled()
+def test_a_mistake_in_a_new_session_is_said_and_what_was_typed_stays(dock, qtbot, array_file, tmp_path):
+    qtbot.mouseClick(dock.welcome.buttons["New session…"], Qt.MouseButton.LeftButton)
+    page = dock.welcome.new
+    fill_in(page, tmp_path / "gone.npz", tmp_path / "made")
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "no such file" in dock.welcome.notice.text(), timeout=10000)
+    assert page.isVisible()
+    assert page.create_button.isEnabled()
+    assert (page.classes.value, str(page.folder.value)) == ("ball, slab", str(tmp_path / "made"))
+    page.path.value, page.start.value = array_file, "from scratch"
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
+    assert dock.page.session.folder == tmp_path / "made"
 
 
-def test_the_dialog_can_be_shown(dock, qtbot):
-    dialog = NewSessionDialog(dock)
-    qtbot.addWidget(dialog)
-    dialog.show()
+def test_making_a_session_can_be_cancelled(dock, qtbot, tmp_path):
+    big = np.zeros((4000, 16, 16, 16), np.float32)
+    big[:, 0, 0, 0] = np.arange(4000)
+    np.save(tmp_path / "big.npy", big)
+    qtbot.mouseClick(dock.welcome.buttons["New session…"], Qt.MouseButton.LeftButton)
+    page = dock.welcome.new
+    fill_in(page, tmp_path / "big.npy", tmp_path / "made")
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(dock.welcome.stop, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.welcome.notice.text() == "cancelled", timeout=30000)
+    assert dock.page is None
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_page_shows_every_kind_of_input(dock, qtbot):
+    dock.welcome.new_session()
+    page = dock.welcome.new
     for name in KINDS:
-        dialog.kind.value = name
-    assert dialog.tomograms.enabled is False
-    dialog.kind.value = next(iter(KINDS))
-    assert dialog.tomograms.enabled
-    assert dialog.answer["source"].where.tomogram_dir == ""
-    dialog.path.value, dialog.tomogram_dir.value, dialog.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
-    source = dialog.answer["source"]
+        page.kind.value = name
+    assert page.tomograms.enabled is False
+    page.kind.value = next(iter(KINDS))
+    assert page.tomograms.enabled
+    assert page.answer["source"].where.tomogram_dir == ""
+    page.path.value, page.tomogram_dir.value, page.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
+    source = page.answer["source"]
     assert (source.kind, source.path, source.where.tomogram_dir, source.reading.coordinate_pixel_size) == (
         "particles",
         "/a/list.tbl",
@@ -106,8 +123,8 @@ def test_the_dialog_can_be_shown(dock, qtbot):
     )
 
 
-def test_the_dialog_asks_what_networks_start_from(dock, qtbot, weights):
-    dialog = NewSessionDialog(dock)
+def test_the_page_asks_what_networks_start_from(dock, qtbot, weights):
+    dialog = NewSessionPage()
     qtbot.addWidget(dialog)
     dialog.kind.value = "MRC stack"
     pretrained, scratch, chosen = STARTS
@@ -126,7 +143,7 @@ def test_the_dialog_asks_what_networks_start_from(dock, qtbot, weights):
     "change", [("kind", "folder of 2D images"), ("recipe", "paper"), ("task", "a mask for each image")]
 )
 def test_where_networks_can_only_start_from_scratch(dock, qtbot, weights, change):
-    dialog = NewSessionDialog(dock)
+    dialog = NewSessionPage()
     qtbot.addWidget(dialog)
     dialog.kind.value = "NumPy array"
     dialog.start.value, dialog.weights.value = "weights or session…", weights
@@ -143,21 +160,16 @@ def test_where_networks_can_only_start_from_scratch(dock, qtbot, weights, change
 
 
 def make_from(dock, qtbot, monkeypatch, array_file, weights, folder):
-    """Make a session in the dialog; return what the start page said meanwhile, and where its bar stood."""
-
-    def fill_and_accept(dialog):
-        dialog.kind.value, dialog.path.value, dialog.classes.value = "NumPy array", array_file, "ball, slab"
-        dialog.start.value, dialog.weights.value = "weights or session…", weights
-        dialog.folder.value = folder
-        return dialog.DialogCode.Accepted
-
-    monkeypatch.setattr(NewSessionDialog, "exec", fill_and_accept)
-    said = []
-    monkeypatch.setattr(dock.start, "say", said.append)
-    told = []
-    dock.start.bar.valueChanged.connect(lambda value: told.append((value, dock.start.bar.maximum())))
-    dock.start.new_session()
-    qtbot.waitUntil(lambda: dock.page is not None or dock.start.buttons["New session…"].isEnabled(), timeout=60000)
+    """Make a session on the page; return what the welcome page said meanwhile, and where its bar stood."""
+    said, told, say = [], [], dock.welcome.notice.say
+    monkeypatch.setattr(dock.welcome.notice, "say", lambda text, *rest: (said.append(text), say(text, *rest)))
+    dock.welcome.bar.valueChanged.connect(lambda value: told.append((value, dock.welcome.bar.maximum())))
+    dock.welcome.new_session()
+    page = dock.welcome.new
+    fill_in(page, array_file, folder)
+    page.start.value, page.weights.value = "weights or session…", weights
+    qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.page is not None or page.isEnabled(), timeout=60000)
     return said, told
 
 
@@ -168,16 +180,16 @@ def test_a_new_session_looks_around(dock, qtbot, monkeypatch, array_file, weight
     assert told.count((60, 60)) == 2  # all of them read, and all of them looked at
     assert dock.page.session.recipe.network.start == "pretrained"
     assert dock.page.session.pool_map is not None
-    assert dock.page.message.text() == ""
+    assert dock.page.notice.text() == ""
 
 
 def test_a_session_opens_though_the_look_failed(dock, qtbot, monkeypatch, array_file, weights, tmp_path):
-    def fail(folder, report):
+    def fail(session, report):
         raise TomoTutorError("no memory for that")
 
-    monkeypatch.setattr(start_module, "look_around", fail)
+    monkeypatch.setattr(Session, "map_pool", fail)
     make_from(dock, qtbot, monkeypatch, array_file, weights, tmp_path / "s")
-    assert dock.page.message.text() == "no memory for that"
+    assert dock.page.notice.text() == "no memory for that"
     assert dock.page.session.pool_map is None
 
 
@@ -188,24 +200,155 @@ def test_a_wrong_start_is_said_and_nothing_is_made(dock, qtbot, monkeypatch, arr
     assert not (tmp_path / "s").exists()
 
 
-def test_closing_the_window_while_training_ends_cleanly_and_resumes(make_napari_viewer, session_folder, qtbot):
-    from tomotutor.gui.dock import TomoTutorDock
+def closing_of(session):
+    """Return an event that is set once a session is closed."""
+    closed = threading.Event()
+    session.closed.connect(closed.set)
+    return closed
 
+
+@pytest.mark.parametrize("moment", ["before the first mini-batch", "in the middle"])
+def test_closing_the_window_while_training_is_instant_and_loses_nothing(
+    make_napari_viewer, session_folder, qtbot, moment
+):
     viewer = make_napari_viewer(show=True)
-    dock = TomoTutorDock(viewer)
-    viewer.window.add_dock_widget(dock, name="TomoTutor", area="right")
+    dock = dock_in(viewer)
+    dock.open(session_folder)
+    session, page = dock.page.session, dock.page
+    session.set_recipe(session.recipe.replace(steps=3000))
+    answer_truthfully(session, 8)
+    if moment == "in the middle":
+        qtbot.waitUntil(lambda: "training · epoch" in page.rounds.bar.format(), timeout=60000)
+    closed = closing_of(session)
+    viewer.close()
+    assert dock.page is None
+    if moment != "in the middle":
+        assert not closed.is_set()  # the window is gone, and the training has not even stopped yet
+    assert closed.wait(60)
+    again = Session(session_folder)  # the lock is free, the answers are there, no half round is
+    assert (again.status.labeled, again.status.round) == (8, 0)
+    again.close()
+
+
+def test_a_session_whose_training_still_stops_opens_when_it_has(dock, session_folder, qtbot):
     dock.open(session_folder)
     session = dock.page.session
     session.set_recipe(session.recipe.replace(steps=3000))
     answer_truthfully(session, 8)
-    page = dock.page
-    qtbot.waitUntil(lambda: "training · epoch" in page.train_bar.format(), timeout=60000)
-    viewer.close()
+    qtbot.waitUntil(lambda: session.phase is Phase.TRAINING)
+    dock.leave()
+    assert not dock.open(session_folder)
+    assert "still stopping" in dock.welcome.notice.text()
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=60000)
+    assert dock.page.session.status.labeled == 8
+
+
+def close_like_a_person(viewer):
+    """Close the window as its ✕ does, with which napari asks; what is left of it is for the fixture to clean up."""
+    viewer.window._qt_window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    viewer.window._qt_window.windowHandle().close()
+
+
+def answer_dialog(accept, seen):
+    """Answer the next modal dialog."""
+
+    def answer():
+        dialog = QApplication.activeModalWidget()
+        if dialog is None:
+            QTimer.singleShot(50, answer)
+            return
+        seen.append(dialog)
+        dialog.accept() if accept else dialog.reject()
+
+    QTimer.singleShot(50, answer)
+
+
+def test_the_window_closes_without_a_question_where_only_the_session_is_shown(dock, session_folder, qtbot):
+    dock.open(session_folder)
+    closed = closing_of(dock.page.session)
+    window = dock._viewer.window._qt_window
+    seen = []
+    answer_dialog(False, seen)
+    close_like_a_person(dock._viewer)
+    assert not window.isVisible()
+    assert seen == []
+    assert closed.wait(10)
+
+
+def test_napari_asks_before_the_session_is_closed_never_after(dock, session_folder, qtbot):
+    get_settings().application.confirm_close_window = True
+    dock._viewer.add_points(np.zeros((1, 3)), name="mine")
+    dock.open(session_folder)
+    seen = []
+    answer_dialog(False, seen)
+    close_like_a_person(dock._viewer)
+    assert len(seen) == 1
+    assert dock.page is not None  # the person thought better of it
+    dock.page.session.label(dock.page.session.current.id, "ball")
+    closed = closing_of(dock.page.session)
+    answer_dialog(True, seen)
+    close_like_a_person(dock._viewer)
+    assert closed.wait(10)
     assert dock.page is None
-    again = Session(session_folder)  # the lock is free, the answers are there, no half round is
-    assert again.status.labeled == 8
-    assert again.status.round == 0
-    again.close()
+
+
+def test_closing_the_dock_closes_the_session(make_napari_viewer, session_folder, qtbot):
+    viewer = make_napari_viewer(show=True)
+    dock = dock_in(viewer)
+    dock.open(session_folder)
+    closed = closing_of(dock.page.session)
+    title = next(
+        bar for bar in viewer.window._qt_window.findChildren(QtCustomTitleBar) if bar.parent().widget() is dock
+    )
+    qtbot.mouseClick(title.close_button, Qt.MouseButton.LeftButton)
+    assert closed.wait(10)
+    assert len(viewer.layers) == 0
+    Session(session_folder).close()
+    again = dock_in(viewer)  # and it can be had again
+    assert again is not dock
+    assert again.open(session_folder)
+    again.leave()
+
+
+def test_a_viewer_shows_one_session(dock, session_folder, tmp_path, array_file, qtbot):
+    other = tmp_path / "other"
+    create_session(other, Source("array", str(array_file)), ["ball", "slab"], settings=FAST)
+    viewer = dock._viewer
+    dock.open(session_folder)
+    second = TomoTutorDock(viewer)
+    viewer.window.add_dock_widget(second, name="second", area="right")
+    assert not second.open(other)
+    assert "the session session is open in this window" in second.welcome.notice.text()
+    assert len(viewer.layers) == 1
+    qtbot.mouseClick(second.welcome.notice.button, Qt.MouseButton.LeftButton)
+    assert dock.page is None
+    assert second.page.session.folder == other
+    assert viewer.title == "TomoTutor: other"
+    second.leave()
+    assert viewer.title == "napari"
+
+
+def test_a_session_folder_opens_as_any_file_does(dock, session_folder):
+    dock._viewer.open(session_folder, plugin="tomotutor")
+    assert dock.page.session.folder == session_folder
+    assert [layer.name for layer in dock._viewer.layers] == ["particle"]
+
+
+def test_recent_sessions(dock, session_folder, qtbot):
+    assert dock.open(session_folder)
+    dock.leave()
+    (button,) = dock.welcome.recent.buttons
+    assert button.toolTip() == str(session_folder)
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert dock.page.session.folder == session_folder
+
+
+def test_an_idle_window_takes_little_of_a_core(dock, session_folder, qtbot):
+    dock.open(session_folder)
+    qtbot.wait(1500)
+    before, start = time.process_time(), time.monotonic()
+    qtbot.wait(2000)
+    assert (time.process_time() - before) / (time.monotonic() - start) < 0.2
 
 
 def test_leaving_takes_our_layers_along_and_leaves_others(dock, session_folder):

@@ -8,9 +8,9 @@ from qtpy.QtWidgets import QLineEdit
 
 from helpers import FAST, answer_truthfully, two_kinds, write_mrc, write_star
 from tomotutor.data.sources import Source, open_pool
-from tomotutor.gui.canvas import Rendering
-from tomotutor.gui.gallery import Gallery
-from tomotutor.gui.labeling import class_keys
+from tomotutor.gui.canvas.item import Rendering
+from tomotutor.gui.label.answers import LETTERS, class_keys
+from tomotutor.gui.particles.gallery import Gallery
 from tomotutor.session import Session
 from tomotutor.session.create import create_session
 from tomotutor.session.status import Phase
@@ -21,7 +21,8 @@ Key = Qt.Key
 def test_class_keys():
     assert class_keys(("a", "b", "junk")) == {"a": "1", "b": "2", "junk": "0"}
     many = tuple(f"c{i}" for i in range(12))
-    assert list(class_keys(many).values()) == list("123456789")
+    assert "".join(class_keys(many).values()) == "123456789qwe"
+    assert not set(LETTERS) & set("suzbrvd")  # those act
 
 
 def test_number_keys_label_though_an_image_layer_is_active(page, press, dock, session_folder):
@@ -32,8 +33,7 @@ def test_number_keys_label_though_an_image_layer_is_active(page, press, dock, se
         press(key)
     assert page.session.labels() == dict(zip(seen, ("ball", "slab", "junk"), strict=True))
     assert Session(session_folder, write=False).labels() == page.session.labels()  # on disk before the screen moved on
-    assert "ball   (1)" in page.class_buttons["ball"].text()
-    assert page.class_buttons["junk"].text().startswith("0")
+    assert page.panel.rows["ball"].count == 1
 
 
 def test_each_label_brings_the_next_particle_to_the_canvas(page, press, dock):
@@ -44,7 +44,7 @@ def test_each_label_brings_the_next_particle_to_the_canvas(page, press, dock):
     assert len(dock._viewer.layers) == 1
     assert not np.array_equal(layer.data, before)
     assert page.title.text() != title
-    assert f"<b>{page.session.current.id}</b>" in page.title.text()
+    assert page.session.current.id in page.title.text()
 
 
 def test_skip_unsure_undo_back(page, press):
@@ -71,14 +71,14 @@ def test_skip_unsure_undo_back(page, press):
 
 def test_buttons_do_what_the_keys_do(page, qtbot):
     first = page.session.current.row
-    qtbot.mouseClick(page.class_buttons["slab"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.panel.rows["slab"], Qt.MouseButton.LeftButton)
     assert page.session.labels() == {first: "slab"}
-    qtbot.mouseClick(page.action_buttons["Undo (Z)"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.panel.actions_by_name["undo"], Qt.MouseButton.LeftButton)
     assert page.session.labels() == {}
-    qtbot.mouseClick(page.action_buttons["Skip (S)"], Qt.MouseButton.LeftButton)
-    qtbot.mouseClick(page.action_buttons["Unsure (U)"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.panel.actions_by_name["skip"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.panel.actions_by_name["unsure"], Qt.MouseButton.LeftButton)
     assert (page.session.status.skipped, page.session.status.unsure) == (1, 1)
-    qtbot.mouseClick(page.action_buttons["Back (B)"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.panel.actions_by_name["back"], Qt.MouseButton.LeftButton)
     assert page.session.current.action == "unsure"
 
 
@@ -152,7 +152,7 @@ def test_isosurface_and_volume(page, press, dock):
     assert surface.visible
     assert not dock._viewer.layers["particle"].visible
     before = len(surface.data[0])
-    page.level.setValue(15)
+    page.view.level.setValue(15)
     assert len(surface.data[0]) != before
     press(Key.Key_1)
     assert surface is dock._viewer.layers["particle surface"]
@@ -196,69 +196,67 @@ def test_a_deleted_layer_comes_back(page, press, dock):
 
 
 def test_before_the_first_model(page):
-    assert "no model yet" in page.opinion.text
-    assert "no model yet" in page.round_text.text()
-    assert page.round_bar.maximum() == 8
+    assert "no model yet" in page.reason.text()
+    assert "no model yet" in page.rounds.text.text()
+    assert page.rounds.due.maximum() == 8
 
 
 def test_retrain_reorders_and_keeps_the_particle_in_front(page, press, qtbot):
     answer_truthfully(page.session, 6)
     press(Key.Key_R)
     assert page.session.phase is Phase.TRAINING
-    assert page.retrain_button.text() == "Cancel (R)"
+    assert page.rounds.train.text() == "Cancel (R)"
     press(Key.Key_S)  # labeling goes on
     held, title = page.session.current.row, page.title.text()
-    with qtbot.waitSignal(page.bridge.round_finished, timeout=60000):
-        pass
-    qtbot.waitUntil(lambda: "round 1 is done" in page.message.text())
+    qtbot.waitUntil(lambda: "round 1 is done" in page.notice.text(), timeout=60000)
     assert page.session.current.row == held
     assert page.title.text() == title
     qtbot.waitUntil(
-        lambda: page.retrain_button.text() == "Retrain (R)"
+        lambda: page.rounds.train.text() == "Train (R)"
     )  # the thread is idle a moment after its round is done
     assert [v.row for v in page.gallery.items] == [v.row for v in page.session.upcoming(Gallery.COUNT)]
-    assert "round 1" in page.round_text.text()
-    assert "quarter width" in page.round_text.text()
+    assert "round 1" in page.rounds.text.text()
+    assert "quarter width" in page.rounds.text.text()
     query = next(v for v in page.session.upcoming(20) if not v.is_audit)
     page.session.show(query.id)
-    qtbot.waitUntil(lambda: page.opinion.text == f"disagreement {query.disagreement:.3f} nats")
+    qtbot.waitUntil(lambda: page.reason.text() == f"disagreement {query.disagreement:.3f} nats")
     audit = next(v for v in page.session.upcoming(60) if v.is_audit)
     page.session.show(audit.id)
-    qtbot.waitUntil(lambda: "hidden until you answer" in page.opinion.text)
+    qtbot.waitUntil(lambda: "hidden until you answer" in page.reason.text())
 
 
 def test_cancel(page, press, qtbot):
     answer_truthfully(page.session, 6)
     page.session.set_recipe(page.session.recipe.replace(steps=2000))
     press(Key.Key_R)
-    qtbot.waitUntil(lambda: "training · epoch" in page.train_bar.format(), timeout=60000)
-    assert "s left" in page.train_bar.format()
-    qtbot.waitUntil(lambda: page.train_bar.value() > 0, timeout=60000)
+    qtbot.waitUntil(lambda: "training · epoch" in page.rounds.bar.format(), timeout=60000)
+    assert "s left" in page.rounds.bar.format()
+    qtbot.waitUntil(lambda: page.rounds.bar.value() > 0, timeout=60000)
     press(Key.Key_R)
     qtbot.waitUntil(lambda: page.session.phase is Phase.IDLE, timeout=10000)
-    qtbot.waitUntil(lambda: page.train_bar.format() == "not training")
+    qtbot.waitUntil(lambda: page.rounds.bar.format() == "not training")
     assert page.session.status.round == 0
 
 
 def test_training_starts_by_itself_after_the_first_labels(page, press, qtbot):
     y = np.load(page.session.array_file)["y"]
-    with qtbot.waitSignal(page.bridge.round_finished, timeout=60000):
-        for _ in range(8):
-            press((Key.Key_1, Key.Key_2)[y[page.session.current.row]])
-    qtbot.waitUntil(lambda: page.round_bar.maximum() == 6)
+    for _ in range(8):
+        press((Key.Key_1, Key.Key_2)[y[page.session.current.row]])
+    qtbot.waitUntil(lambda: "round 1 is done" in page.notice.text(), timeout=60000)
+    qtbot.waitUntil(lambda: page.rounds.due.maximum() == 6)
 
 
 def test_retraining_too_early_says_why(page, press):
     press(Key.Key_R)
-    assert "four labels and two classes" in page.message.text()
+    assert "four labels and two classes" in page.notice.text()
 
 
 def test_a_failed_round_is_said_on_the_screen(page, press, qtbot):
     answer_truthfully(page.session, 6)
     page.session.set_recipe(page.session.recipe.replace(learning_rate=1e30))
     press(Key.Key_R)
-    qtbot.waitUntil(lambda: "the previous model stays" in page.message.text(), timeout=60000)
-    assert page.retrain_button.text() == "Retrain (R)"
+    qtbot.waitUntil(lambda: "the previous model stays" in page.notice.text(), timeout=60000)
+    assert page.rounds.train.text() == "Train (R)"
 
 
 def test_a_full_disk_is_said_and_the_particle_stays(page, press):
@@ -268,9 +266,9 @@ def test_a_full_disk_is_said_and_the_particle_stays(page, press):
     for _ in range(500):
         row = page.session.current.row
         press(Key.Key_S)
-        if page.message.text():
+        if page.notice.text():
             break
-    assert "database or disk is full" in page.message.text()
+    assert "database or disk is full" in page.notice.text()
     assert page.session.current.row == row
     store._connection.execute("PRAGMA max_page_count = 100000")
     press(Key.Key_1)
@@ -303,7 +301,7 @@ def test_2d_items(dock, press, tmp_path, channels):
     before = layer.data.copy()
     press(Key.Key_1)
     assert not np.array_equal(layer.data, before)
-    assert not dock.page.level.isVisible()
+    assert not dock.page.view.level.isVisible()
 
 
 def test_denoised_tomograms_are_looked_at_and_not_trained_on(dock, press, tmp_path, qtbot):
@@ -333,11 +331,11 @@ def test_denoised_tomograms_are_looked_at_and_not_trained_on(dock, press, tmp_pa
         page.session.pool.read(np.array([row]))[0, 0], open_pool(source).read(np.array([row]))[0, 0]
     )
     press(Key.Key_D)
-    assert not page.denoised.isChecked()
+    assert not page.view.denoised.isChecked()
     assert not np.allclose(dock._viewer.layers["particle"].data, seen)
     press(Key.Key_D)
     np.testing.assert_array_equal(dock._viewer.layers["particle"].data, seen)
 
 
 def test_without_denoised_tomograms_there_is_no_such_choice(page):
-    assert not page.denoised.isVisible()
+    assert not page.view.denoised.isVisible()

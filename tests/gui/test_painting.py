@@ -55,18 +55,18 @@ def test_the_image_comes_with_an_empty_layer_to_paint_on(page, dock, layer):
     assert layer.mode == "paint"
     assert dock._viewer.layers.selection.active is layer
     assert dock._viewer.dims.ndisplay == 2
-    assert page.opinion.text == "no model yet: it comes after the first training"
+    assert page.reason.text() == "no model yet: it comes after the first training"
 
 
 def test_number_keys_choose_the_class_and_enter_saves(page, press, dock, layer, tmp_path):
     layer.brush_size = 3
     first = page.session.current
     press(Key.Key_1)
-    assert (layer.selected_label, page.class_buttons["ground"].isChecked()) == (1, True)
+    assert (layer.selected_label, page.panel.rows["ground"].isChecked()) == (1, True)
     stroke(layer, (4, 4), (4, 10))
     press(Key.Key_2)
     stroke(layer, (12, 20))
-    assert page.class_buttons["disc"].isChecked()
+    assert page.panel.rows["disc"].isChecked()
     press(Key.Key_0)
     assert layer.selected_label == 0
     stroke(layer, (4, 10))  # erased again
@@ -77,13 +77,13 @@ def test_number_keys_choose_the_class_and_enter_saves(page, press, dock, layer, 
     assert page.session.current.row != first.row
     assert not layer.data.any()  # the next image has nothing on it
     assert layer is dock._viewer.layers["mask"]
-    assert "disc   (1)" in page.class_buttons["disc"].text()
+    assert page.panel.rows["disc"].count == 1
 
 
 def test_nothing_painted_is_not_saved(page, press):
     press(Key.Key_Enter)
     assert page.session.labels() == {}
-    assert "nothing is painted yet" in page.message.text()
+    assert "nothing is painted yet" in page.notice.text()
 
 
 def test_what_was_painted_comes_back_with_undo_and_back(page, press, layer):
@@ -120,8 +120,8 @@ def test_the_done_button_and_training_by_itself(page, qtbot, layer):
         layer.data = np.where(Y[row] == 255, 0, Y[row] + 1).astype(np.uint8)
         qtbot.mouseClick(done, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(page.session.rounds) and page.session.phase is Phase.IDLE, timeout=120000)
-    qtbot.waitUntil(lambda: "round 1" in page.round_text.text(), timeout=20000)
-    assert "(mean squared)" in page.opinion.text or "not scored" in page.opinion.text
+    qtbot.waitUntil(lambda: "round 1" in page.rounds.text.text(), timeout=20000)
+    assert "(mean squared)" in page.reason.text() or "not scored" in page.reason.text()
     for row, name in page.session.labels().items():
         np.testing.assert_array_equal(page.session.mask(row), Y[row])
         assert name.endswith(".png")

@@ -11,7 +11,7 @@ import pytest
 from helpers import FAST, answer_truthfully, two_kinds
 from tomotutor.data.sources import Source
 from tomotutor.session import Session
-from tomotutor.session.session_file import create_session
+from tomotutor.session.create import create_session
 
 ROUND = """
 import sys, time

@@ -391,3 +391,49 @@ def test_junk_is_last_whatever_the_order():
     assert check_classes(["junk", "a", "b"]) == ("a", "b", "junk")
     assert check_classes(["a", "b"], junk=False) == ("a", "b")
     assert check_classes(["a"]) == ("a", "junk")
+
+
+def test_skipping_an_answered_item_goes_on_and_leaves_its_answer(session, session_folder):
+    first = session.current
+    session.label(first.id, "ball")
+    second = session.current
+    session.back()
+    assert session.current.row == first.row
+    session.skip(first.id)
+    assert session.current.row == second.row
+    assert session.labels() == {first.row: "ball"}
+    assert session.status.skipped == 0
+    session.unsure(second.id)
+    session.back()
+    session.skip(second.id)
+    assert session.status.unsure == 1
+
+
+def test_one_can_go_back_to_what_was_answered_before_the_session_was_opened(session, session_folder):
+    rows = []
+    for _ in range(3):
+        rows.append(session.current.row)
+        session.label(session.current.id, "slab")
+    session.close()
+    again = Session(session_folder)
+    front = again.current.row
+    assert front not in rows
+    for row in reversed(rows):
+        again.back()
+        assert again.current.row == row
+    again.close()
+
+
+def test_closing_without_waiting_leaves_the_round_to_end_by_itself(session, session_folder):
+    answer_truthfully(session, 8)
+    session.set_recipe(session.recipe.replace(steps=3000))
+    ended = threading.Event()
+    session.closed.connect(ended.set)
+    assert session.start_round()
+    session.close(wait=False)
+    assert not ended.is_set()  # it came back while the round still runs
+    assert not session.start_round()
+    assert ended.wait(60)
+    again = Session(session_folder)
+    assert (again.status.labeled, again.status.round) == (8, 0)
+    again.close()

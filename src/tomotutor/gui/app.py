@@ -6,14 +6,13 @@ from pathlib import Path
 
 import napari
 
-from tomotutor.gui.dock import TomoTutorDock
+from tomotutor.gui.dock import TomoTutorDock, dock_in
 
 
 def make_window(session: Path) -> tuple[napari.Viewer, TomoTutorDock]:
     """Open napari with a session in the dock."""
-    viewer = napari.Viewer(title=f"TomoTutor: {session.name}", ndisplay=3)
-    dock = TomoTutorDock(viewer)
-    viewer.window.add_dock_widget(dock, name="TomoTutor", area="right")
+    viewer = napari.Viewer(title="TomoTutor", ndisplay=3)
+    dock = dock_in(viewer)
     dock.open(session)
     return viewer, dock
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from napari.settings import get_settings
 from napari.viewer import Viewer
+from psygnal.qt import start_emitting_from_queue
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QApplication, QScrollArea, QStackedLayout, QWidget
 from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.gui.labeling import LabelingPage
-from tomotutor.gui.start import StartPage
+from tomotutor.gui import settings
+from tomotutor.gui.canvas.stage import OURS
+from tomotutor.gui.label.page import LabelPage
+from tomotutor.gui.welcome.page import WelcomePage
 from tomotutor.session import Session
+
+_EMIT_MS = 20  # how often signals of other threads are brought to the main one; 0, the default, takes a whole core
+_stopping: dict[Path, Session] = {}  # closed sessions whose training has not stopped yet
 
 
 class TomoTutorDock(QWidget):
-    """A start page, and a labeling page once a session is open.
+    """A welcome page, and a labeling page once a session is open.
 
     Parameters
     ----------
@@ -27,55 +36,125 @@ class TomoTutorDock(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
+        self._title = ""
+        self._asks = False  # napari asks whether to close the window
         self._stack = QStackedLayout(self)
-        self.start = StartPage()
-        self.start.opened.connect(self.open)
-        self._stack.addWidget(self.start)
+        self.welcome = WelcomePage()
+        self.welcome.opened.connect(self.open)
+        self._stack.addWidget(self.welcome)
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
         self._stack.addWidget(self._area)
-        self.page: LabelingPage | None = None
-        self.setMinimumWidth(470)
+        self.page: LabelPage | None = None
+        self.setMinimumWidth(480)
+        start_emitting_from_queue(msec=_EMIT_MS)
         application = QApplication.instance()
         assert application is not None
         application.installEventFilter(self)
-        application.aboutToQuit.connect(self.leave)
+        application.aboutToQuit.connect(self._quit)
 
     def open(self, folder: Path | str, note: str = "") -> bool:
-        """Open a session and say `note`; what is wrong is said on the start page. Rounds start by themselves from here
-        on.
+        """Open a session and say `note`; what is wrong is said on the page that shows. Rounds start by themselves where
+        the session's switch says so.
         """
-        self.leave()
+        folder = Path(folder)
+        again = partial(self.open, folder, note)
+        holder = next((dock for dock in docks_of(self._viewer) if dock.page is not None), None)
+        if holder is not None and holder.page is not None:
+            name = holder.page.session.folder.name
+            text = (
+                f"the session {name} is open in this window, which shows one at a time; close it to open {folder.name}"
+            )
+            self._say(text, f"Close {name}", partial(self._replace, holder, again))
+            return False
+        if (stopping := _stopping.get(folder.resolve())) is not None:
+            self._say("the session is still stopping its training; it opens as soon as that has ended")
+            stopping.closed.connect(again, thread="main")
+            return False
         try:
             session = Session(folder, keep_core=True, automatic=True)
         except TomoTutorError as problem:
-            self.start.say(str(problem))
+            self._say(str(problem))
             return False
-        self.start.say("")
-        self.page = LabelingPage(session, self._viewer)
+        self._say("")
+        settings.add_recent(folder)
+        self.page = LabelPage(session, self._viewer)
         self.page.say(note)
         self.page.left.connect(self.leave)
         self._area.setWidget(self.page)
         self._stack.setCurrentWidget(self._area)
+        self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
         return True
 
+    def _replace(self, holder: TomoTutorDock, again: Callable[[], object]) -> None:
+        holder.leave()
+        again()
+
+    def _say(self, text: str, button: str = "", function: Callable[[], object] | None = None) -> None:
+        notice = self.page.notice if self.page is not None else self.welcome.notice
+        notice.say(text, button, function)
+
     def leave(self) -> None:
-        """Close the session, if one is open, and show the start page."""
+        """Close the session, if one is open, and show the welcome page; a training stops in its own time."""
         page, self.page = self.page, None
-        if page is not None:
-            page.close_session()
-            self._area.takeWidget()
-            page.deleteLater()
-            self._stack.setCurrentWidget(self.start)
+        if page is None:
+            return
+        session, folder = page.session, page.session.folder.resolve()
+        _stopping[folder] = session
+        session.closed.connect(lambda: _stopping.pop(folder, None))
+        page.close_session()
+        self._area.takeWidget()
+        page.deleteLater()
+        self.welcome.show_home()
+        self._stack.setCurrentWidget(self.welcome)
+        self._viewer.title = self._title
+
+    def _quit(self) -> None:
+        self.welcome.cancel()
+        self.leave()
 
     @override
     def eventFilter(self, target: QObject, event: QEvent) -> bool:
-        # napari deletes docks without closing them: the session must be closed while its thread can still be waited for
-        if event.type() == QEvent.Type.Close and isinstance(target, QWidget) and target is self.window():
-            self.leave()
+        # napari deletes docks without closing them, so that the window is watched
+        kind = event.type()
+        if kind in (QEvent.Type.Close, QEvent.Type.Hide) and isinstance(target, QWidget) and target is self.window():
+            if kind == QEvent.Type.Close:
+                self._asks = self._napari_asks(event)
+                if self._asks and self.page is not None:
+                    self.page.stage.unfold()  # napari saves its arrangement before the window goes
+            if (kind == QEvent.Type.Close and not self._asks) or (kind == QEvent.Type.Hide and self._asks):
+                self._quit()
         return False
+
+    def _napari_asks(self, event: QEvent) -> bool:
+        """Whether napari asks before it closes the window, as it does for layers of others; the session stays open
+        until that is answered.
+        """
+        others = any(OURS not in layer.metadata for layer in self._viewer.layers)
+        return event.spontaneous() and others and get_settings().application.confirm_close_window
+
+    @override
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:  # the dock's ✕
+            self.leave()
+        return super().event(event)
 
     @override
     def closeEvent(self, event: QEvent) -> None:
         self.leave()
         super().closeEvent(event)  # type: ignore[arg-type]
+
+
+def docks_of(viewer: Viewer) -> list[TomoTutorDock]:
+    """Return the docks in a viewer's window."""
+    return viewer.window._qt_window.findChildren(TomoTutorDock)
+
+
+def dock_in(viewer: Viewer) -> TomoTutorDock:
+    """Return the dock of a viewer, which is made where there is none."""
+    found = docks_of(viewer)
+    if found:
+        return found[0]
+    dock = TomoTutorDock(viewer)
+    viewer.window.add_dock_widget(dock, name="TomoTutor", area="right")
+    return dock

@@ -9,19 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QPlainTextEdit, QTextEdit, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QTextEdit,
+    QWidget,
+)
 from typing_extensions import override
 
 _TEXT = (QLineEdit, QPlainTextEdit, QTextEdit, QAbstractSpinBox, QComboBox)
 
 
+def quiet_button(text: str, tip: str) -> QPushButton:
+    """Return a button that never takes the focus: keys label, they press no button."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return button
+
+
 class KeyFilter(QObject):
-    """Turns key presses in the window of `owner` into calls, unless a text is being typed or the owner is not visible.
+    """Turns key presses in napari's window, and in that of `owner` where it floats, into calls, unless a text is being
+    typed or the owner is not visible.
 
     Parameters
     ----------
     owner : QWidget
-        The widget whose window the keys belong to.
+        The widget that the keys belong to.
+    window : QWidget
+        napari's window.
     actions : dict
         Qt key to what it does; with Ctrl held, only keys in `with_control` act.
     with_control : dict
@@ -29,10 +49,15 @@ class KeyFilter(QObject):
     """
 
     def __init__(
-        self, owner: QWidget, actions: dict[int, Callable[[], None]], with_control: dict[int, Callable[[], None]]
+        self,
+        owner: QWidget,
+        window: QWidget,
+        actions: dict[int, Callable[[], object]],
+        with_control: dict[int, Callable[[], object]],
     ) -> None:
         super().__init__(owner)
         self._owner = owner
+        self._window: QWidget | None = window
         self._actions = actions
         self._with_control = with_control
         application = QApplication.instance()
@@ -53,7 +78,7 @@ class KeyFilter(QObject):
             action()
         return True
 
-    def _find(self, target: QObject, event: QEvent) -> Callable[[], None] | None:
+    def _find(self, target: QObject, event: QEvent) -> Callable[[], object] | None:
         focus = QApplication.focusWidget()
         if (
             not isinstance(target, QWidget)
@@ -62,7 +87,8 @@ class KeyFilter(QObject):
             or not self._owner.isVisible()
         ):
             return None
-        if target.window() is not self._owner.window() or QApplication.activeModalWidget() is not None:
+        is_here = target.window() in (self._owner.window(), self._window)
+        if not is_here or QApplication.activeModalWidget() is not None:
             return None
         modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier  # type: ignore[attr-defined]
         if modifiers == Qt.KeyboardModifier.NoModifier:
@@ -76,3 +102,4 @@ class KeyFilter(QObject):
         application = QApplication.instance()
         if application is not None:
             application.removeEventFilter(self)
+        self._window = None

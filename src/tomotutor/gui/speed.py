@@ -61,15 +61,15 @@ def screen() -> dict[str, Any]:
         session.automatic = False
         keys = [Qt.Key.Key_1, Qt.Key.Key_2, Qt.Key.Key_3, Qt.Key.Key_4, Qt.Key.Key_0]
         volume_ms = _key_to_painted(viewer, keys * 6)
-        page.toggle_rendering()
+        page.view.next_rendering()
         surface_ms = _key_to_painted(viewer, keys * 4)
-        page.toggle_rendering()
+        page.view.next_rendering()
 
         ticks: list[float] = []
         timer = QTimer(page)
         timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
         session.start_round()
-        while session.phase is Phase.TRAINING and "training · epoch" not in page.train_bar.format():
+        while session.phase is Phase.TRAINING and "training · epoch" not in page.rounds.bar.format():
             _spin(0.05)
         timer.start(10)
         end = time.perf_counter() + 10

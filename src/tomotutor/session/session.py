@@ -520,12 +520,12 @@ class Session:
         With `wait=False` it returns at once: the round is told to stop, and the session is free when it has; `closed`
         tells when. The process lives until then.
         """
-        self._core.is_closed = True
         self._worker.refuse()
         if not wait and self.phase is not Phase.IDLE:
             threading.Thread(target=self.close, name="tomotutor-closing").start()
             return
         self._worker.wait()
+        self._core.is_closed = True
         self._core.database.close()
         self._core.emit(self.closed)
 

@@ -29,12 +29,12 @@ class SlicePane(QWidget):
         self._name = name
         self._image: QImage | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(90, 90)
+        self.setMinimumSize(100, 100)
         self.setToolTip(f"{name} slice: click moves the crosshair, the wheel moves the slice")
 
     @override
     def sizeHint(self) -> QSize:
-        return QSize(130, 130)
+        return QSize(200, 200)
 
     def set_picture(self, picture: np.ndarray | None) -> None:
         """Show (y, x) or (y, x, 3) from 0 to 1; None empties the pane."""
@@ -50,7 +50,6 @@ class SlicePane(QWidget):
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(0, 0, 0))
         if self._image is None:
             return
         target = self._target()
@@ -99,12 +98,15 @@ class OrthoSlices(QWidget):
         for pane in self.panes.values():
             layout.addWidget(pane)
 
+    def set_limits(self, low: float, high: float) -> None:
+        """Set the contrast; it stays from volume to volume."""
+        self._limits = (low, high)
+        self._draw()
+
     def show_volume(self, volume_zyx: np.ndarray | None) -> None:
         """Show (z, y, x), the crosshair in its centre; None empties the panes."""
         self._volume = volume_zyx
         if volume_zyx is not None:
-            low, high = np.percentile(volume_zyx, (1, 99.7))
-            self._limits = (float(low), float(max(high, low + 1e-6)))
             self._zyx = [size // 2 for size in volume_zyx.shape]
         for pane in self.panes.values():
             pane.show()

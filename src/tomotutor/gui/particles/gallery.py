@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from qtpy.QtCore import QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
-from tomotutor.gui.orthoslices import to_image
+from tomotutor.gui.label.slices import to_image
+from tomotutor.gui.theme import Colours
 from tomotutor.session.status import ItemView, PoolMap
 
 _KEPT = 500  # pictures in memory
@@ -26,17 +27,20 @@ class Gallery(QWidget):
     ----------
     picture : callable
         Pool row to a picture (y, x) or (y, x, 3) from 0 to 1.
+    colours : Colours
+        Of the theme.
     """
 
     clicked = Signal(str)
     SIZE, COUNT = 60, 7
 
-    def __init__(self, picture: Callable[[int], np.ndarray], parent: QWidget | None = None) -> None:
+    def __init__(self, picture: Callable[[int], np.ndarray], colours: Colours, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._colours = colours
         self._picture = picture
         self._images: OrderedDict[int, QImage] = OrderedDict()
         self._items: list[ItemView] = []
-        self._look: PoolMap | None = None
+        self._map: PoolMap | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(_BY_DISAGREEMENT)
 
@@ -57,21 +61,26 @@ class Gallery(QWidget):
     def _caption(self, item: ItemView) -> str:
         if item.is_audit:
             return "audit"
-        if self._look is not None:
-            group = self._look.group(item.row)
+        if self._map is not None:
+            group = self._map.group(item.row)
             return "" if group is None else f"group {group + 1}"
         return "" if item.disagreement is None else f"{item.disagreement:.2f}"
 
-    def set_items(self, items: Sequence[ItemView], look: PoolMap | None = None) -> None:
-        """Show items, in this order, with their groups of a look at the pool or else their disagreement."""
-        self._items, self._look = list(items), look
-        self.setToolTip(_BY_DISAGREEMENT if look is None else _BY_GROUP)
+    def set_items(self, items: Sequence[ItemView], pool_map: PoolMap | None = None) -> None:
+        """Show items, in this order, with their groups on the map of the pool or else their disagreement."""
+        self._items, self._map = list(items), pool_map
+        self.setToolTip(_BY_DISAGREEMENT if pool_map is None else _BY_GROUP)
         for item in self._items:
             if item.row not in self._images:
                 self._images[item.row] = to_image(self._picture(item.row))
             self._images.move_to_end(item.row)
         while len(self._images) > _KEPT:
             self._images.popitem(last=False)
+        self.update()
+
+    def set_colours(self, colours: Colours) -> None:
+        """Follow the theme."""
+        self._colours = colours
         self.update()
 
     def forget(self) -> None:
@@ -88,7 +97,7 @@ class Gallery(QWidget):
         font = painter.font()
         font.setPixelSize(11)
         painter.setFont(font)
-        painter.setPen(QColor(170, 170, 170))
+        painter.setPen(self._colours.text)
         for position, (item, text) in enumerate(zip(self._items, self.captions, strict=True)):
             cell = self._cell(position)
             painter.drawImage(cell, self._images[item.row])

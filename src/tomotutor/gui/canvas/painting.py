@@ -10,6 +10,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from tomotutor.formats.mask_png import VOID, palette
+from tomotutor.gui.canvas.stage import OURS
 
 _NAME = "mask"
 
@@ -54,7 +55,9 @@ class MaskPainter:
                 else np.where(mask_YX == VOID, 0, mask_YX + 1).astype(np.uint8)
             )
         if not self._alive():
-            self._layer = self._viewer.add_labels(data, name=_NAME, opacity=0.55, colormap=self._colours)
+            self._layer = self._viewer.add_labels(
+                data, name=_NAME, opacity=0.55, colormap=self._colours, metadata={OURS: True}
+            )
             self._layer.brush_size = max(2, min(shape) // 12)
             self._layer.mode = "paint"
         else:

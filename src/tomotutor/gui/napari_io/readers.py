@@ -1,4 +1,4 @@
-"""napari's own doors: particle lists as Points, volumes and stacks of subtomograms as Image, both ways.
+"""File > Open: particle lists as Points, volumes and stacks of subtomograms as Image, a session folder in the dock.
 
 Layers lie in voxels with the voxel size (Å) as their scale, so a list lies on its tomogram.
 """
@@ -10,16 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import numpy as np
+from napari import current_viewer
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file
 from tomotutor.data.sources import Source
 from tomotutor.data.sources.tomogram import Particles, known_tomograms, measure_tomogram, read_particle_list
-from tomotutor.formats.particles.lists import format_for, write_list
-from tomotutor.formats.particles.table import ParticleTable, TomogramEntry, in_frame
+from tomotutor.formats.particles.table import ParticleTable, in_frame
 from tomotutor.formats.volumes.volume import open_volume
+from tomotutor.gui.dock import dock_in
 
 LayerData = tuple[Any, dict[str, Any], str]
 LIST_ENDINGS = (".star", ".tbl", ".mod")
@@ -27,11 +26,22 @@ _SAMPLE = 64**3  # voxels that contrast limits are taken from
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | None:
-    """Return what reads a file, None for several at once."""
+    """Return what reads a file or a session folder, None for several at once and for other folders."""
     if not isinstance(path, str):
         return None
+    if Path(path).is_dir():
+        return open_session if (Path(path) / "labels.sqlite").is_file() else None
     ending = Path(path).suffix.lower()
     return read_particles if ending in LIST_ENDINGS else read_em if ending == ".em" else read_volume
+
+
+def open_session(path: str) -> list[Any]:
+    """Open a session in the dock of the viewer in use; it adds no layers of its own to the list of what was read."""
+    viewer = current_viewer()
+    if viewer is None:
+        raise TomoTutorError(f"{path}: a session opens in a window of napari, and there is none")
+    dock_in(viewer).open(path)
+    return [(None,)]
 
 
 def read_em(path: str) -> list[LayerData]:
@@ -125,63 +135,3 @@ def read_volume(path: str) -> list[LayerData]:
     }
     options["scale"] = (1.0, *scale) if data.ndim == 4 else scale
     return [(data, options, "image")]
-
-
-def write_points(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a Points layer as a particle list, by the file's ending; `class`, `score`, `tomogram` and angles come from
-    its features.
-    """
-    target = Path(path)
-    kind = format_for(target)
-    zyx_N3 = np.asarray(data, np.float64)
-    if zyx_N3.ndim != 2 or zyx_N3.shape[1] != 3:
-        raise TomoTutorError(f"{target}: the layer's points have {zyx_N3.shape[-1]} coordinates; expected z, y, x")
-    features = {name: np.asarray(values) for name, values in dict(meta.get("features", {})).items()}
-    known = meta.get("metadata", {}).get("tomotutor", {})
-    scale = float(np.asarray(meta.get("scale", 1.0)).ravel()[-1])
-    voxel = known.get("voxel_size", scale if scale != 1 else 0.0)
-    tomogram_N = np.array(features.get("tomogram", np.full(len(zyx_N3), meta.get("name", "tomogram"))), dtype=object)
-    names = sorted(set(map(str, features["class"].tolist()))) if "class" in features else []
-    numbers = (
-        {name: int(name.removeprefix("class ")) for name in names} if all(_is_numbered(n) for n in names) else None
-    )
-    numbers = numbers or {name: n for n, name in enumerate(names, start=1)}
-    angles = [features[name] for name in ("rot", "tilt", "psi") if name in features]
-    table = ParticleTable(
-        target,
-        tomogram_N,
-        zyx_N3[:, ::-1],
-        known.get("unit", "voxel"),
-        known.get("origin", "corner"),
-        voxel,
-        angles_deg_N3=np.stack(angles, 1).astype(np.float64) if len(angles) == 3 else None,
-        class_N=np.array([numbers[str(n)] for n in features["class"].tolist()]) if names else None,
-        class_names=() if all(_is_numbered(n) for n in names) else tuple(names),
-        score_N=features["score"].astype(np.float64) if "score" in features else None,
-    )
-    size = tuple(known.get("size_xyz", (0.0, 0.0, 0.0)))
-    tomograms = {name: TomogramEntry(name, voxel_size_angst=voxel, size_xyz=size) for name in set(tomogram_N.tolist())}
-    write_list(table, target, kind, tomograms)
-    return [path]
-
-
-def _is_numbered(name: str) -> bool:
-    return name.removeprefix("class ").isdigit() and int(name.removeprefix("class ")) > 0
-
-
-def write_volume(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write an Image layer as MRC: a volume, or a stack of volumes if it has four axes; its scale becomes the voxel
-    size.
-    """
-    values = np.asarray(data)
-    if values.ndim not in (3, 4):
-        raise TomoTutorError(
-            f"{path}: the layer has {values.ndim} axes; expected a volume (3) or a stack of volumes (4)"
-        )
-    if values.dtype not in (np.int8, np.int16, np.uint16, np.float16, np.float32):
-        values = values.astype(np.float32)
-    with new_file(Path(path)) as partial, mrcfile.new(partial, values, overwrite=True) as mrc:
-        mrc.voxel_size = float(np.asarray(meta.get("scale", 1.0)).ravel()[-1])
-        if values.ndim == 3:
-            mrc.set_volume()
-    return [path]

@@ -1,0 +1,397 @@
+"""The labeling page: wires the pieces of the screen to one Session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QLabel, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.progress import Progress
+from tomotutor.export.figures import thumbnail
+from tomotutor.gui import settings
+from tomotutor.gui.canvas.item import ItemCanvas, Rendering, limits_of, smooth
+from tomotutor.gui.canvas.painting import MaskPainter
+from tomotutor.gui.canvas.stage import Stage
+from tomotutor.gui.keys import KeyFilter
+from tomotutor.gui.label.answers import ClassPanel, MaskPanel
+from tomotutor.gui.label.reason import describe, reason
+from tomotutor.gui.label.rounds import RoundControls
+from tomotutor.gui.label.slices import OrthoSlices
+from tomotutor.gui.label.view_controls import ViewControls
+from tomotutor.gui.model.page import ModelPage
+from tomotutor.gui.notice import Notice
+from tomotutor.gui.particles.gallery import Gallery
+from tomotutor.gui.theme import colours_of
+from tomotutor.session import Session
+from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
+
+log = logging.getLogger(__name__)
+
+_SAMPLE = 8 * 64**3  # voxels that contrast is taken from
+
+
+class LabelPage(QWidget):
+    """Labels one session.
+
+    Parameters
+    ----------
+    session : Session
+        Opened for writing; the page closes it in `close_session`.
+    viewer : Viewer
+        Where the current item is drawn.
+    """
+
+    left = Signal()  # the person wants another session
+
+    def __init__(self, session: Session, viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self._viewer = viewer
+        self._notice = ""
+        # row and label on the screen, so that a reordered queue redraws nothing
+        self._shown: tuple[int, str | None] | None = None
+        self._is_open = True
+        self.stage = Stage(viewer, fold=not session.is_segmentation)
+        self.canvas = ItemCanvas(viewer)
+        self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
+        self._build()
+        self._wire()
+        self._signals: dict[str, Callable[..., object]] = {
+            "queue_changed": self._show_queue,
+            "status_changed": self._show_status,
+            "progressed": self._show_progress,
+            "round_finished": self._round_finished,
+            "failed": self.say,
+            "notice": self._show_notice,
+        }
+        for name, slot in self._signals.items():
+            getattr(session, name).connect(slot, thread="main")
+        self.keys = self._make_keys()
+        self._take_contrast()
+        self._show_queue()
+        self._show_status(session.status)
+        self.model.curve.set_curve(session.curve)
+
+    # ---- what it is made of -------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        session, colours = self.session, colours_of(self._viewer.theme)
+        self.title = QLabel()
+        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long id pushes nothing
+        self.slices = OrthoSlices()
+        self.view = ViewControls(
+            [r.value for r in Rendering],
+            self.canvas.density_percent,
+            self.canvas.sigma,
+            volumes=session.pool.ndim == 3,
+            denoised=session.denoised is not None,
+        )
+        self.reason = QLabel()
+        self.reason.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        if self.painter:
+            self.panel: ClassPanel = MaskPanel(session.classes, self.painter.colours, colours)
+        else:
+            self.panel = ClassPanel(session.classes, colours)
+        self.gallery = Gallery(lambda row: thumbnail(self._read(row)), colours)
+        self.model = ModelPage(session.classes, colours)
+        session.automatic = settings.automatic_training(session.folder)
+        self.rounds = RoundControls(automatic=session.automatic, masks=session.is_segmentation)
+        self.notice = Notice()
+        label = QWidget()
+        inner = QVBoxLayout(label)
+        inner.setContentsMargins(0, 4, 0, 0)
+        inner.setSpacing(5)
+        for widget in (self.title, self.slices, self.view, self.reason, self.panel, self.gallery):
+            inner.addWidget(widget, 1 if widget is self.slices else 0)
+        self.tabs = QTabWidget()
+        self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.tabs.addTab(label, "Label")
+        self.tabs.addTab(self.model, "Model")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        layout.setSpacing(5)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.rounds)
+        layout.addWidget(self.notice)
+
+    def _wire(self) -> None:
+        self.view.rendering_changed.connect(self._set_rendering)
+        self.view.density_changed.connect(self._set_density)
+        self.view.sigma_changed.connect(self._set_sigma)
+        self.view.mask_toggled.connect(self._set_masked)
+        self.view.denoised_toggled.connect(self._look_at_others)
+        self.panel.chosen.connect(self.label)
+        self.panel.acted.connect(lambda name: getattr(self, name)())
+        self.gallery.clicked.connect(self._show_item)
+        self.model.map.clicked.connect(lambda row: self._show_item(self.session.pool.ids[row]))
+        self.rounds.train_wanted.connect(self.train_or_cancel)
+        self.rounds.automatic_toggled.connect(self._set_automatic)
+        self.rounds.close_wanted.connect(self.left)
+        self._viewer.events.theme.connect(self._follow_theme)
+
+    def _make_keys(self) -> KeyFilter:
+        key = Qt.Key
+        actions: dict[int, Callable[[], object]] = {
+            getattr(key, f"Key_{text.upper()}"): partial(self.label, name) for name, text in self.panel.keys.items()
+        }
+        actions |= {
+            key.Key_S: self.skip,
+            key.Key_U: self.unsure,
+            key.Key_Z: self.undo,
+            key.Key_B: self.back,
+            key.Key_R: self.train_or_cancel,
+            key.Key_V: self.view.next_rendering,
+            key.Key_Slash: self.panel.start_finding,
+        }
+        if self.session.denoised is not None:
+            actions[key.Key_D] = self.view.denoised.toggle
+        control: dict[int, Callable[[], object]] = {key.Key_Z: self.undo}
+        if self.painter:
+            actions |= {key.Key_0: self.erase, key.Key_Return: self.done, key.Key_Enter: self.done}
+            control = {}  # Ctrl+Z is napari's: it takes back a stroke
+        return KeyFilter(self, self._viewer.window._qt_window, actions, control)
+
+    def _follow_theme(self) -> None:
+        colours = colours_of(self._viewer.theme)
+        for widget in (self.panel, self.gallery, self.model):
+            widget.set_colours(colours)
+        self._show_map(self.session.current)
+
+    # ---- what the person does -----------------------------------------------------------------------------------
+
+    def _try(self, function: Callable[..., object], *args: object) -> None:
+        """Call the session; what went wrong is said, and the screen stays where it is."""
+        try:
+            function(*args)
+        except TomoTutorError as problem:
+            self.say(str(problem))
+
+    def _seen(self) -> ItemView | None:
+        """Return the current item if it is on the screen; else bring it back there, for the next key to answer it."""
+        item = self.session.current
+        if item is None or (self.canvas.is_seen and self.stage.is_clear):
+            return item
+        self.stage.clear()
+        self._shown = None
+        self._show_queue()
+        self.say("the particle was hidden by another layer or gone: here it is again; nothing was answered")
+        return None
+
+    def label(self, class_name: str) -> None:
+        """Give the current item a class; in segmentation choose the class to paint."""
+        if self.painter:
+            self.painter.select(self.session.classes.index(class_name))
+            self.panel.set_selected(class_name)
+        elif (item := self._seen()) is not None:
+            self._try(self.session.label, item.id, class_name)
+
+    def erase(self) -> None:
+        """Paint void."""
+        if self.painter:
+            self.painter.select(len(self.session.classes))
+            self.panel.set_selected(None)
+
+    def done(self) -> None:
+        """Save the mask of the current item and go on to the next."""
+        item = self._seen()
+        if item is None or self.painter is None:
+            return
+        mask_YX = self.painter.mask
+        if mask_YX is None:
+            self.say("nothing is painted yet: choose a class with a number key and paint on the image")
+            return
+        self.painter.keep_draft()  # Undo shows it again
+        self.say("")
+        self._try(self.session.label, item.id, mask_YX)
+
+    def skip(self) -> None:
+        """Go on to the next item; one without an answer comes again at the end."""
+        if (item := self.session.current) is not None:
+            self._try(self.session.skip, item.id)
+
+    def unsure(self) -> None:
+        """Say that the current item cannot be told."""
+        if (item := self._seen()) is not None:
+            self._try(self.session.unsure, item.id)
+
+    def undo(self) -> None:
+        """Take back the last answer."""
+        self._try(self.session.undo)
+
+    def back(self) -> None:
+        """Show the item before the current one."""
+        before = self.session.current
+        self._try(self.session.back)
+        if before is not None and self.session.current == before:
+            self.say("there is no item before this one")
+
+    def _show_item(self, item_id: str) -> None:
+        self._try(self.session.show, item_id)
+
+    def train_or_cancel(self) -> None:
+        """Start a training, or stop the one that runs; then none starts by itself until it is asked for."""
+        if self.session.phase is not Phase.IDLE:
+            self.rounds.set_automatic(False)
+            self.session.cancel()
+            self.say("the training stops; none starts by itself until you switch that on again")
+        elif self.session.start_round():
+            self.say("")
+        else:
+            needed = "two masks and two classes in them" if self.painter else "four labels and two classes"
+            self.say(f"a training needs {needed} at least")
+
+    def _set_automatic(self, on: bool) -> None:
+        self.session.automatic = on
+        try:
+            settings.set_automatic_training(self.session.folder, on)
+        except OSError as problem:
+            self.say(f"the switch holds until the session is closed: {problem}")
+
+    def _set_rendering(self, name: str) -> None:
+        self.canvas.rendering = Rendering(name)
+        self.canvas.draw()
+
+    def _set_density(self, percent: float) -> None:
+        self.canvas.density_percent = percent
+        if self.canvas.rendering is Rendering.ISOSURFACE:
+            self.canvas.draw()
+
+    def _set_sigma(self, sigma: float) -> None:
+        self.canvas.sigma = sigma
+        self._take_contrast()
+        self._redraw()
+
+    def _set_masked(self, on: bool) -> None:
+        self.canvas.masked = on
+        self.canvas.forget_contrast()
+        self.canvas.draw()
+
+    def _look_at_others(self) -> None:
+        self.gallery.forget()
+        self._take_contrast()
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self._shown = None
+        self._show_queue()
+
+    # ---- what the session tells ----------------------------------------------------------------------------------
+
+    def _show_queue(self) -> None:
+        if not self._is_open:  # told before it was closed, heard after it
+            return
+        item = self.session.current
+        if item is None or self._shown is None or self._shown[0] != item.row:
+            self._draw_item(item)
+        self._shown = None if item is None else (item.row, item.label)
+        has_model, early = bool(self.session.rounds), self.session.pool_map if not self.session.rounds else None
+        unit = "(mean squared)" if self.painter else "nats"
+        self.title.setText(describe(item))
+        self.title.setToolTip(self.title.text())
+        self.reason.setText(reason(item, has_model=has_model, pool_map=early, unit=unit))
+        self.panel.set_item(item, self._selected(item))
+        self.gallery.set_items(self.session.upcoming(Gallery.COUNT), early)
+        self._show_map(item)
+
+    def _show_map(self, item: ItemView | None) -> None:
+        pool_map: PoolMap | None = self.session.pool_map
+        self.model.curve.setVisible(self.painter is None)  # it draws accuracy on audit items, which masks have none of
+        self.model.map.setVisible(pool_map is not None)
+        if pool_map is not None:
+            self.model.map.set_map(pool_map, self.session.labels(), item)
+
+    def _selected(self, item: ItemView | None) -> str | None:
+        if self.painter is None:
+            return item.label if item else None
+        number = self.painter.selected
+        return self.session.classes[number] if number < len(self.session.classes) else None
+
+    def _read(self, row: int) -> np.ndarray:
+        """Return an item as it is to be looked at."""
+        pool = self.session.denoised if self.view.denoised.isChecked() and self.session.denoised else self.session.pool
+        return pool.read(np.array([row]))[0]
+
+    def _take_contrast(self) -> None:
+        """Take the contrast from the items that come first; from here on it stays."""
+        item = self.session.current
+        rows = ([item.row] if item else []) + [view.row for view in self.session.upcoming(Gallery.COUNT)]
+        room = max(1, _SAMPLE // int(np.prod(self.session.pool.shape)))
+        try:
+            sample = [self._read(row) for row in rows[:room]]
+        except TomoTutorError as problem:
+            self.say(str(problem))
+            return
+        self.canvas.set_sample(sample)
+        if sample and sample[0].ndim == 4:
+            self.slices.set_limits(*limits_of([smooth(x_C, self.canvas.sigma) for x_C in sample], 1, 99.7))
+
+    def _draw_item(self, item: ItemView | None) -> None:
+        try:
+            x_C = None if item is None else self._read(item.row)
+        except TomoTutorError as problem:
+            self.say(str(problem))
+            x_C = None
+        self.canvas.show(x_C)
+        if self.painter:
+            self.painter.show(None if item is None else item.row, self.session.pool.shape[1:], self._mask(item))
+        if x_C is None or x_C.ndim == 4:
+            self.slices.show_volume(None if x_C is None else smooth(x_C, self.canvas.sigma))
+        else:
+            self.slices.show_picture(thumbnail(x_C))
+
+    def _mask(self, item: ItemView | None) -> np.ndarray | None:
+        try:
+            return None if item is None else self.session.mask(item.row)
+        except TomoTutorError as problem:
+            self.say(str(problem))
+            return None
+
+    def _show_status(self, status: Status) -> None:
+        if self._is_open:
+            self.panel.set_counts(status.counts)
+            curve = self.session.curve
+            self.rounds.set_status(status, self.session.recipe.network.width, curve[-1].labels if curve else 0)
+
+    def _show_progress(self, progress: Progress) -> None:
+        if self._is_open and self.session.phase is Phase.TRAINING:
+            self.rounds.set_progress(progress)
+
+    def _round_finished(self, point: CurvePoint) -> None:
+        text = f"round {point.round} is done: trained on {point.metrics['trained_on']} labels; the queue has its order"
+        self.say(f"{text}\n{self._notice}".strip())
+        self._notice = ""
+        self.model.curve.set_curve(self.session.curve)
+
+    def _show_notice(self, text: str) -> None:
+        self._notice = text  # a round that ends tells of itself next, which must not wipe it out
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Show one sentence."""
+        self.notice.say(text)
+
+    # ---- the end -------------------------------------------------------------------------------------------------
+
+    def close_session(self) -> None:
+        """Tell a training to stop and give the canvas back, at once; the session is free as soon as the training has
+        stopped. All answers are on disk already.
+        """
+        self._is_open = False
+        self.keys.remove()
+        self._viewer.events.theme.disconnect(self._follow_theme)
+        for name, slot in self._signals.items():
+            getattr(self.session, name).disconnect(slot, missing_ok=True)
+        self.session.close(wait=False)
+        if self.painter:
+            self.painter.clear()
+        self.canvas.clear()
+        self.stage.restore()

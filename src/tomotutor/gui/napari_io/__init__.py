@@ -1,0 +1,1 @@
+"""napari's own File menu: readers, writers and samples."""

@@ -1,0 +1,64 @@
+"""One sentence on the screen, with a button where something can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from typing_extensions import override
+
+from tomotutor.gui.keys import quiet_button
+
+
+class Notice(QWidget):
+    """A sentence and perhaps a button."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._function: Callable[[], object] | None = None
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        policy = self.label.sizePolicy()
+        policy.setHeightForWidth(False)  # it would make a scroll area around it take every widget's preferred height
+        self.label.setSizePolicy(policy)
+        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.button = quiet_button("", "")
+        self.button.clicked.connect(self._pressed)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.label, 1)
+        layout.addWidget(self.button)
+        self.say("")
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return self.label.text()
+
+    def say(self, text: str, button: str = "", function: Callable[[], object] | None = None) -> None:
+        """Show a sentence, "" for none, and a button that calls `function`."""
+        self.label.setText(text)
+        self.button.setText(button)
+        self.button.setVisible(bool(button))
+        self._function = function
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Make the label as high as its text needs at its width."""
+        text = self.label.text()
+        room = self.label.fontMetrics().boundingRect(
+            0, 0, max(200, self.label.width()), 10000, int(Qt.TextFlag.TextWordWrap), text
+        )
+        self.label.setMinimumHeight(room.height() + 2 if text else 0)
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _pressed(self) -> None:
+        function = self._function
+        self.say("")
+        if function is not None:
+            function()

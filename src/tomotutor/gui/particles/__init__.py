@@ -1,0 +1,1 @@
+"""Many particles: what comes next in the queue. No napari."""

@@ -1,0 +1,42 @@
+"""What the screen remembers: of a session in its folder, of the person in Qt's settings."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from qtpy.QtCore import QSettings
+
+from tomotutor.base.files import new_file
+
+_FILE = "screen.json"
+_RECENT, _MOST = "recent", 6
+
+
+def automatic_training(folder: Path) -> bool:
+    """Whether trainings of a session start by themselves."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((folder / _FILE).read_text())
+        return not (isinstance(found, dict) and found.get("automatic_training") is False)
+    return True
+
+
+def set_automatic_training(folder: Path, on: bool) -> None:
+    """Remember whether trainings of a session start by themselves."""
+    with new_file(folder / _FILE) as partial:
+        partial.write_text(json.dumps({"automatic_training": on}))
+
+
+def recent_sessions() -> list[Path]:
+    """Return the sessions opened last that are still there, the newest first."""
+    found = QSettings("TomoTutor", "TomoTutor").value(_RECENT, [])
+    names = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+    return [Path(name) for name in names if (Path(name) / "labels.sqlite").is_file()]
+
+
+def add_recent(folder: Path) -> None:
+    """Remember a session as the one opened last."""
+    this = folder.resolve()
+    names = [str(this), *(str(path) for path in recent_sessions() if path != this)]
+    QSettings("TomoTutor", "TomoTutor").setValue(_RECENT, names[:_MOST])
