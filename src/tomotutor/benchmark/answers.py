@@ -81,7 +81,7 @@ def embed_set(folder: Path, name: str, out: Path, report: Report = ignore) -> Em
     known = np.array([item in label_of for item in pool.ids])
     classes = tuple(sorted(set(label_of.values())))
     recipe = preset("app", pool.ndim).replace(width=read_card(SHIPPED)["width"])
-    pair = new_pair(pool, len(classes), recipe, SHIPPED)
+    pair = new_pair(pool.shape, len(classes), recipe, SHIPPED)
     where = out / "embeddings" / name.replace("/", "_")
     found = embed_pool(pair, pool, where, Compute(channels_last=True), network="start", report=report)
     truth_N = np.array([classes.index(label_of[item]) for item in pool.ids if item in label_of])

@@ -74,7 +74,7 @@ class Head:
         n = len(embedding_ND) if rows is None else len(rows)
         probs_NC = np.zeros((n, self.classes), np.float32)
         for part, probs_KN in self.blocks(embedding_ND, rows):
-            probs_NC[part, self.known] = probs_KN.T  # type: ignore[index]
+            probs_NC[part, self.known] = probs_KN.T
         return probs_NC
 
     def blocks(self, embedding_ND: np.ndarray, rows: np.ndarray | None = None) -> Iterator[tuple[slice, np.ndarray]]:
