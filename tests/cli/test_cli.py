@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -12,7 +14,7 @@ import starfile
 from gemmi import cif
 
 from helpers import FAST, two_kinds, write_mrc, write_star
-from tomotutor.cli import main
+from tomotutor.cli import main, make_parser
 from tomotutor.cli.bench import BENCH_NAMES
 from tomotutor.session import Session
 from tomotutor.session.sample import create_sample_session
@@ -496,7 +498,7 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     (folder / "truth.csv").write_text("\n".join((folder / "truth.csv").read_text().splitlines()[:25]) + "\n")
     assert main([*run, "--rounds", "0"]) == 0
     opened = Session(session)
-    labels, audits = opened.labels(), set(opened.audit_kind)
+    labels, audits = opened.labels(), set(opened.state.audit_kind)
     opened.close()
 
     capsys.readouterr()
@@ -507,9 +509,9 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     opened = Session(session)
     assert opened.labels().items() >= labels.items()
     assert {
-        row for row in opened.audit_kind if row < 24
+        row for row in opened.state.audit_kind if row < 24
     } == audits  # what was drawn before stays; the new ones draw their own
-    assert any(row >= 24 for row in opened.audit_kind)
+    assert any(row >= 24 for row in opened.state.audit_kind)
     shared, twin = opened.row("more/t1:1"), opened.row("t1:4")
     np.testing.assert_array_equal(opened.pool.read(np.array([shared])), opened.pool.read(np.array([twin])))
     opened.label("more/t1:1", "slab")
@@ -527,3 +529,56 @@ def test_particles_are_added_in_the_midst_of_labeling(tomogram_set, capsys):
     assert main(["add", str(session), "--array", str(folder / "none.npy")]) == 1
     assert "none.npy" in capsys.readouterr().err
     assert len(Session(session, write=False).pool) == 41
+
+
+def test_threads_are_limited_before_torch_comes(tmp_path, monkeypatch, capsys):
+    """OpenMP reads what it may do once, when torch is imported: the limit and that waiting threads sleep come first."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert main(["round", str(tmp_path / "none"), "--threads", "2"]) == 1
+    from tomotutor.learn.compute import available_threads, cores
+
+    assert available_threads() == min(2, cores())
+    with pytest.raises(SystemExit):
+        main(["round", str(tmp_path), "--threads", "0"])
+    assert "0: expected a number above 0" in capsys.readouterr().err
+    code = "import sys, os, tomotutor; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert shown.stdout == "False PASSIVE\n"
+
+
+def test_every_command_that_runs_networks_takes_threads():
+    (commands,) = (a for a in make_parser()._actions if isinstance(a.choices, dict))
+    found = {name for name, sub in commands.choices.items() if "--threads" in sub.format_help()}
+    assert found == {"new", "label", "round", "predict", "export", "apply", "run", "demo", "pretrain", "bench"}
+
+
+def python(*words, **how):
+    return subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True, timeout=120, **how)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_sentence(session_folder):
+    with Path("/dev/full").open("w") as full:
+        ran = python("-m", "tomotutor", "status", str(session_folder), stdout=full)
+    assert (ran.returncode, ran.stderr) == (1, "tomotutor: standard output: the disk is full; make room\n")
+
+
+def test_an_interrupt_during_start_up_is_one_sentence():
+    ran = python(
+        "-c",
+        "import builtins, sys\n"
+        "from tomotutor.cli import main\n"
+        "assert 'numpy' not in sys.modules\n"
+        "real = builtins.__import__\n"
+        "def interrupted(name, *more, **how):\n"
+        "    if name == 'tomotutor.cli':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return real(name, *more, **how)\n"
+        "builtins.__import__ = interrupted\n"
+        "sys.exit(main(['status', 'x']))\n",
+    )
+    assert (ran.returncode, ran.stderr) == (
+        130,
+        "tomotutor: interrupted; all labels and finished rounds are saved\n",
+    )

@@ -6,6 +6,7 @@ from gemmi import cif
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.export.lists import export_relion, write_predictions
+from tomotutor.formats.label_csv import read_labels
 from tomotutor.learn.results import Predictions
 
 STAR = """# version 50001
@@ -39,6 +40,26 @@ def star(tmp_path):
 def columns(path):
     block = cif.read(str(path))["particles"]
     return {tag: list(block.find_loop(tag)) for tag in block.find_loop("_rlnTomoName").get_loop().tags}
+
+
+def test_every_class_has_a_list_of_its_own_inside_the_folder(star, tmp_path):
+    classes = ("a b", "a_b", "../../pwned")
+    predictions = Predictions(np.array([0, 1, 2]), np.ones(3), np.zeros(3), np.zeros(3, bool))
+    (tmp_path / "pwned.star").write_text("not ours")
+    written = export_relion(tmp_path / "x" / "out", star, IDS, predictions, classes, per_class=True)
+    lists = [path for path in written if path.name.startswith("particles_")]
+    assert [columns(path)["_rlnClassNumber"] for path in lists] == [["1"], ["2"], ["3"]]
+    assert {path.resolve().parent for path in lists} == {(tmp_path / "x" / "out").resolve()}
+    assert (tmp_path / "pwned.star").read_text() == "not ours"
+
+
+def test_names_are_text_to_a_spreadsheet_and_our_reader_takes_them_back(tmp_path):
+    ids, classes = ("=cmd|' /C calc'!A0.png", "b", "+3"), ("+ribosome", "-70S", "junk")
+    write_predictions(tmp_path / "p.csv", ids, PREDICTIONS, classes)
+    with (tmp_path / "p.csv").open() as handle:
+        assert not any(cell[:1] in "=+-@" for row in csv.reader(handle) for cell in row)
+    read = read_labels(tmp_path / "p.csv")
+    assert [(row.item, row.label) for row in read] == list(zip(ids, ("-70S", "+ribosome", "-70S"), strict=True))
 
 
 def test_relion_keeps_values_and_adds_ours(star, tmp_path):

@@ -360,7 +360,7 @@ def test_a_binning_that_is_no_whole_number_keeps_the_centre():
         ("a.tbl", b"", "found no rows"),
         ("a.tbl", b"x " * 30, "not a Dynamo table"),
         ("a.tbl", b"nan " * 30, r"column 20 \(tomogram\) of particle 1 is nan"),
-        ("a.tbl", b"\xff\xfe", "not text"),
+        ("a.tbl", b"\xff\xfe", "not the text of a Dynamo table"),
         ("a.em", b"short", "expected an EM file"),
         ("a.em", bytes([6, 0, 0, 5]) + bytes(508), "expected a motive list: 20×N×1"),
         (

@@ -54,11 +54,11 @@ def test_errors_name_the_file_and_the_mend(tmp_path):
         open_mrc(short)
     head = tmp_path / "head.mrc"
     head.write_bytes(good.read_bytes()[:500])
-    with pytest.raises(TomoTutorError, match=r"head\.mrc: not a readable MRC file"):
+    with pytest.raises(TomoTutorError, match=r"head\.mrc: damaged, or not an MRC file that can be read"):
         open_mrc(head)
     text = tmp_path / "text.mrc"
     text.write_text("this is no volume " * 100)
-    with pytest.raises(TomoTutorError, match=r"text\.mrc: not a readable MRC file"):
+    with pytest.raises(TomoTutorError, match=r"text\.mrc: damaged, or not an MRC file that can be read"):
         open_mrc(text)
     mrcfile.write(tmp_path / "complex.mrc", VOLUME.astype("complex64"))
     with pytest.raises(TomoTutorError, match=r"complex\.mrc: MRC mode 4 holds complex voxels; expected a real mode"):

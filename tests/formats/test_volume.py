@@ -117,7 +117,7 @@ def test_compressed_files_say_what_is_wrong_and_cannot_explode(tmp_path):
     path = write(tmp_path / "a.mrc.gz", VOLUME)
     packed = path.read_bytes()
     path.write_bytes(packed[:-60])
-    refused("cannot be decompressed|not a readable MRC", path)
+    refused("cannot be decompressed|not an MRC file", path)
     plain = gzip.decompress(packed)
     path.write_bytes(gzip.compress(plain + bytes(50_000_000)))  # more than the header says: not even looked at
     np.testing.assert_array_equal(open_volume(path).data, VOLUME)
@@ -198,7 +198,7 @@ def test_hdf5_voxels_in_other_files_are_refused(tmp_path):
 def test_bad_hdf5(tmp_path):
     path = tmp_path / "a.h5"
     path.write_bytes(b"no HDF5" * 100)
-    refused("not a readable HDF5 file", path)
+    refused("not an HDF5 file", path)
     with h5py.File(path, "w") as file:
         file["text"] = np.full((2, 2, 2), b"abc")
     refused("expected real numbers", path)
@@ -213,7 +213,7 @@ def test_bad_hdf5(tmp_path):
     refused("expected up to 2 GiB each", path)
     raw = write(path, np.repeat(VOLUME, 40, 0), compression="gzip", chunks=(200, 6, 7)).read_bytes()
     path.write_bytes(raw[:-3000])
-    refused("not a readable HDF5 file|cannot be read", path)
+    refused("not an HDF5 file|not a volume", path)
     refused("no such file", tmp_path / "gone.h5")
 
 
@@ -359,69 +359,10 @@ def test_bad_zarr(tmp_path):
     (path / "zarr.json").write_text(json.dumps(node))
     chunk = next(p for p in (path / "c").rglob("*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:5])
-    refused("its voxels cannot be read", path)
+    refused("not a volume that can be read", path)
     (tmp_path / "folder").mkdir()
     refused("a folder without Zarr metadata", tmp_path / "folder")
     assert not is_volume(tmp_path / "folder")
     channels = pyramid(tmp_path / "c.zarr", 3, axes="czyx")
     zarr.open_group(str(channels)).create_array("0", data=np.zeros((2, 8, 12, 16)), overwrite=True)
     refused("one channel and one time point", channels)
-
-
-# ---- damaged bytes
-# ------------------------------------------------------------------------------------------------------
-
-
-def fuzz(path, target, count, seed=0):
-    """Damage the bytes of `target`, part of the volume at `path`, and open and read it: our error, or a
-    valid volume.
-    """
-    rng = np.random.default_rng(seed)
-    raw = target.read_bytes()
-    head = min(len(raw), 1100)
-    for _ in range(count):
-        broken = bytearray(raw)
-        for position in rng.integers(0, head if rng.random() < 0.7 else len(raw), rng.integers(1, 6)):
-            broken[position] = rng.choice([0, 1, 127, 255, rng.integers(256)])
-        if rng.random() < 0.2:
-            del broken[rng.integers(len(raw)) :]
-        target.write_bytes(broken)
-        try:
-            volume = open_volume(path)
-            assert volume.data.ndim in (3, 4)
-            assert min(volume.data.shape) >= 1
-            assert volume.voxel_size_angst >= 0
-            part = np.asarray(volume.data[tuple(slice(0, 8) for _ in volume.data.shape)])
-            assert part.dtype.kind in "biuf"
-        except TomoTutorError as problem:
-            assert str(path) in str(problem)
-        volume = part = None  # HDF5 would take a file that is still open for the one written next
-    target.write_bytes(raw)
-
-
-FUZZED = ["a.mrc", "a.mrc.gz", "a.mrc.bz2", "a.em", "a.h5", "a.zarr", "ome.zarr", "two.zarr", "chunk.zarr"]
-
-
-def fuzzed_file(folder, name):
-    if name == "ome.zarr":
-        path = pyramid(folder / name, 2)
-        return path, path / ".zattrs"
-    if name == "two.zarr":
-        path = write(folder / name, VOLUME, zarr_format=2)
-        return path, path / ".zarray"
-    if name == "chunk.zarr":
-        path = write(folder / name, VOLUME, chunks=VOLUME.shape)
-        return path, next(p for p in (path / "c").rglob("*") if p.is_file())
-    path = write(folder / name, VOLUME)
-    return path, path / "zarr.json" if path.suffix == ".zarr" else path
-
-
-@pytest.mark.parametrize("name", FUZZED)
-def test_damaged_bytes_end_in_our_error(tmp_path, name):
-    fuzz(*fuzzed_file(tmp_path, name), 100)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FUZZED)
-def test_many_damaged_bytes_end_in_our_error(tmp_path, name):
-    fuzz(*fuzzed_file(tmp_path, name), 20_000, seed=1)

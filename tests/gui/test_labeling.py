@@ -262,7 +262,7 @@ def test_a_failed_round_is_said_on_the_screen(page, press, qtbot):
 
 
 def test_a_full_disk_is_said_and_the_particle_stays(page, press):
-    store = page.session._database
+    store = page.session._core.database
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages}")
     for _ in range(500):

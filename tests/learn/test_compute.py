@@ -1,13 +1,16 @@
+import dataclasses
 import json
 import logging
+import time
 
 import pytest
 import torch
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn import compute as computing
-from tomotutor.learn.compute import Compute, choose, layer_errors, relative_error, remembered
-from tomotutor.learn.models import build_pair
+from tomotutor.learn.compute import Compute, choose, layer_errors, relative_error
+from tomotutor.learn.compute_file import remembered
+from tomotutor.learn.models import Output, build_pair
 
 SHAPE = (1, 16, 16, 16)
 
@@ -130,6 +133,24 @@ def test_the_choice_is_measured_once_and_remembered(tmp_path):
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize(
+    "content", ["[]", "3", '{"a": 1}', '{"a": {}}', '{"a": {"device": 5}}', "[" * 100_000, '{"a": {"threads": 0}}']
+)
+def test_a_damaged_memory_is_measured_anew_and_written_whole(tmp_path, content):
+    path, good = tmp_path / "compute.json", Compute("cpu", "float32", True, 0, 2)
+    path.write_text(content)
+    assert remembered(path, "a", lambda: good) == good
+    assert list(json.loads(path.read_text())) == ["a"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_cannot_be_written_is_no_reason_not_to_train(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    good = Compute("cpu", "float32", True, 0, 2)
+    assert remembered(tmp_path / "file" / "compute.json", "a", lambda: good) == good
+    assert "cannot be written" in caplog.text
+
+
 def test_threads_are_those_of_the_machine_or_fewer_where_asked(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert computing.available_threads() == computing.cores()
@@ -152,3 +173,59 @@ def test_a_precision_that_is_insisted_on_is_refused_where_it_computes_something_
     ):
         computing.checked(path, broken_when_channels_last, SHAPE)
     assert computing.checked(path, teacher, SHAPE) == path
+
+
+def test_pretraining_insists_on_no_precision_that_computes_something_else(monkeypatch):
+    import argparse
+    from types import SimpleNamespace
+
+    from tomotutor.cli.pretrain import _compute
+    from tomotutor.learn.pretrain import PretrainSettings
+    from tomotutor.simulate.varied import Variation
+
+    monkeypatch.setattr("tomotutor.learn.models.build_pair", lambda *a, **k: SimpleNamespace(teacher=broken()))
+
+    def broken():
+        net = teacher()
+        good = net.stages[0][0].conv1  # stays in bfloat16: its map is 4³ or more
+        net.stages[0][0].conv1 = BrokenConv3d(good.in_channels, good.out_channels, 3, good.stride, 1, bias=False)
+        return net
+
+    args = argparse.Namespace(device="cpu", precision="bfloat16")
+    with pytest.raises(TomoTutorError, match=r"precision bfloat16: on this machine layer stages.0.0.conv1 is"):
+        _compute(args, PretrainSettings(), Variation(box=16), 3)
+
+
+def test_threads_are_measured_and_the_network_is_left_where_it_was_drawn(monkeypatch):
+    """What is chosen is one of the numbers tried, and the random numbers of the program go on as before."""
+    monkeypatch.setattr(computing, "PROBE_S", 0.02)
+    torch.manual_seed(3)
+    path, before = Compute("cpu", "float32", True, 0, 2), torch.get_rng_state()
+    try:
+        assert computing.measured_threads(path, teacher(), SHAPE) in (path, dataclasses.replace(path, threads=1))
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    alone = Compute("cpu", threads=1)
+    assert computing.measured_threads(alone, teacher(), SHAPE) is alone
+
+
+def test_fewer_threads_are_taken_where_more_of_them_are_slower(monkeypatch):
+    """As beside other programs: a network that takes longer the more threads there are."""
+
+    class Waiting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(1, 2)
+
+        def forward(self, x):
+            time.sleep(0.002 * torch.get_num_threads())
+            h = x.mean((2, 3, 4))
+            return Output(self.fc(h), h, (h,))
+
+    monkeypatch.setattr(computing, "PROBE_S", 0.02)
+    try:
+        found = computing.measured_threads(Compute("cpu", threads=4), Waiting(), SHAPE)
+    finally:
+        torch.set_num_threads(1)
+    assert found == Compute("cpu", threads=1)

@@ -7,19 +7,12 @@ import pytest
 import torch
 
 from helpers import array_pool, two_kinds
+from tomotutor.base.errors import TrainingDivergedError
 from tomotutor.learn.augment import half_turn
 from tomotutor.learn.compute import Compute
+from tomotutor.learn.inference import load_pair, new_pair, predict_answer, score_pool
 from tomotutor.learn.recipe import Recipe
-from tomotutor.learn.round import (
-    RoundView,
-    held_out,
-    load_pair,
-    new_pair,
-    predict_answer,
-    run_round,
-    score_pool,
-    shrink_and_perturb,
-)
+from tomotutor.learn.round import RoundView, held_out, run_round, shrink_and_perturb
 from tomotutor.session import Session
 from tomotutor.session.round_folder import RoundScores, round_folder, write_round
 
@@ -137,6 +130,53 @@ def test_a_session_keeps_temperatures_and_features_and_predicts_with_them(sessio
     scores = session.model.score(session.pool)
     item = session.current
     np.testing.assert_allclose(scores.teacher_probs_NC[item.row], item.teacher_probs, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["random", "core_set", "typiclust"])
+def test_a_model_that_is_not_finite_does_not_replace_a_good_one(session: Session, strategy):
+    y = np.load(session.array_file)["y"]
+    session.import_labels([(session.pool.ids[r], ["ball", "slab"][y[r]], "") for r in range(20)])
+    session.run_round()
+    before = session.predictions()
+    session.set_recipe(session.recipe.replace(strategy=strategy, steps=1, learning_rate=1e30))
+    with pytest.raises(TrainingDivergedError, match=r"the previous model stays in use. Lower the learning rate"):
+        session.run_round()
+    assert len(session.curve) == 1
+    np.testing.assert_array_equal(session.predictions().confidence_N, before.confidence_N)
+    assert not (session.folder / "rounds" / "0002").exists()
+
+
+def test_finite_weights_that_compute_no_numbers_are_refused_too(monkeypatch):
+    def fit(pair, *args, **settings):
+        torch.nn.init.constant_(pair.student.fc.weight, 3e38)
+
+    monkeypatch.setattr("tomotutor.learn.round.fit", fit)
+    with pytest.raises(TrainingDivergedError, match="what the student says is not finite"):
+        run_round(view(), RECIPE, CPU)
+
+
+def test_a_round_holds_no_more_items_than_a_mini_batch():
+    most = []
+
+    class Watched(type(POOL)):
+        def read(self, rows):
+            most.append(len(rows))
+            return super().read(rows)
+
+    watched = Watched(**{f.name: getattr(POOL, f.name) for f in dataclasses.fields(POOL)})
+    result = run_round(dataclasses.replace(view(), pool=watched, train_rows=np.arange(60), train_labels=Y), RECIPE, CPU)
+    assert max(most[:4]) == 8
+    plain = run_round(dataclasses.replace(view(), train_rows=np.arange(60), train_labels=Y), RECIPE, CPU)
+    np.testing.assert_array_equal(result.teacher_probs_NC, plain.teacher_probs_NC)
+
+
+def test_the_model_in_use_computes_as_its_round_did_whatever_the_settings_are_now(session: Session):
+    y = np.load(session.array_file)["y"]
+    session.import_labels([(session.pool.ids[r], ["ball", "slab"][y[r]], "") for r in range(20)])
+    session.run_round()
+    before = session.model.score(session.pool)
+    session.set_recipe(session.recipe.replace(precision="bfloat16"))
+    np.testing.assert_array_equal(session.model.score(session.pool).teacher_probs_NC, before.teacher_probs_NC)
 
 
 def test_the_answer_over_half_turns_is_the_mean_of_four_answers():

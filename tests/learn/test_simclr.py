@@ -106,7 +106,7 @@ def test_a_damaged_or_foreign_file_is_said(tmp_path):
     get()
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(TomoTutorError, match=r"features-.*npy: damaged .*delete it"):
+    with pytest.raises(TomoTutorError, match=r"features-.*npy: damaged.*delete it"):
         get()
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(TomoTutorError, match="damaged"):

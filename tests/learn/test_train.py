@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from helpers import two_kinds
 from tomotutor.base.errors import CancelledError, TomoTutorError, TrainingDivergedError
 from tomotutor.learn.compute import Compute
-from tomotutor.learn.models import build_pair
+from tomotutor.learn.models import Output, build_pair
 from tomotutor.learn.recipe import Recipe, preset
 from tomotutor.learn.train import batches, fit, number_of_steps, predict
 
@@ -30,8 +31,8 @@ def parameters(net):
 def test_the_teacher_is_bit_identical_with_and_without_the_student(form):
     recipe = FAST.replace(at_form=form)
     both, alone = pair(), pair()
-    fit(both, X, Y, recipe, CPU, seed=1)
-    fit(alone, X, Y, recipe, CPU, seed=1, with_student=False)
+    fit(both, X.__getitem__, Y, recipe, CPU, seed=1)
+    fit(alone, X.__getitem__, Y, recipe, CPU, seed=1, with_student=False)
     assert torch.equal(parameters(both.teacher), parameters(alone.teacher))
     for a, b in zip(both.teacher.parameters(), alone.teacher.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad)
@@ -40,8 +41,8 @@ def test_the_teacher_is_bit_identical_with_and_without_the_student(form):
 
 def test_the_student_learns_from_the_teachers_maps():
     plain, taught = pair(), pair()
-    fit(plain, X, Y, FAST.replace(transfer_weight=0.0), CPU, seed=1)
-    fit(taught, X, Y, FAST, CPU, seed=1)
+    fit(plain, X.__getitem__, Y, FAST.replace(transfer_weight=0.0), CPU, seed=1)
+    fit(taught, X.__getitem__, Y, FAST, CPU, seed=1)
     assert torch.equal(parameters(plain.teacher), parameters(taught.teacher))
     assert not torch.equal(parameters(plain.student), parameters(taught.student))
 
@@ -60,13 +61,13 @@ def test_golden_losses():
 def golden_losses(name):
     losses = []
     recipe = FAST.replace(at_form=name.split()[0], augmentation=name.split()[1], schedule=name.split()[2])
-    fit(pair(), X, Y, recipe, CPU, seed=1, report=lambda p: losses.append(p.loss))
+    fit(pair(), X.__getitem__, Y, recipe, CPU, seed=1, report=lambda p: losses.append(p.loss))
     return losses[:4]
 
 
 def test_training_learns_and_predict_matches_a_float64_softmax():
     nets = pair()
-    fit(nets, X, Y, FAST.replace(steps=80), CPU, seed=1)
+    fit(nets, X.__getitem__, Y, FAST.replace(steps=80), CPU, seed=1)
     scores = predict(nets.parts(), lambda rows: X[rows], np.arange(len(X)), CPU, batch_size=7)
     assert (scores["teacher"].log_probs_NC.argmax(1) == Y).mean() > 0.9
     with torch.inference_mode():
@@ -76,6 +77,25 @@ def test_training_learns_and_predict_matches_a_float64_softmax():
     assert scores["student"].embedding_ND.shape == (60, 128)
 
 
+@pytest.mark.parametrize(("edge", "most"), [(16, 64), (64, 16), (256, 1)])
+def test_large_items_are_scored_few_at_a_time(edge, most):
+    told, read = [], []
+
+    def make(rows):
+        read.append(len(rows))
+        return np.zeros((len(rows), 1, edge, edge, edge), np.float32)
+
+    class Mean(torch.nn.Module):
+        fc = torch.nn.Linear(1, 2)
+
+        def forward(self, x):
+            h = x.mean((2, 3, 4))
+            return Output(self.fc(h), h, (h,))
+
+    predict({"net": Mean()}, make, np.arange(65 if edge < 256 else 2), CPU, report=told.append)
+    assert max(read) == most == told[0].done
+
+
 def test_predict_on_nothing():
     scores = predict(pair().parts(), lambda rows: X[rows], np.zeros(0, np.int64), CPU)
     assert scores["teacher"].log_probs_NC.shape == (0, 2)
@@ -83,7 +103,7 @@ def test_predict_on_nothing():
 
 def test_progress_tells_epoch_loss_and_time():
     seen = []
-    fit(pair(), X[:20], Y[:20], FAST, CPU, seed=1, report=seen.append)
+    fit(pair(), X[:20].__getitem__, Y[:20], FAST, CPU, seed=1, report=seen.append)
     assert [p.done for p in seen] == [1, 2, 3, 4, 5, 6]
     assert [p.epoch for p in seen] == [1, 1, 2, 2, 2, 3]
     assert seen[0].total == 6
@@ -95,6 +115,18 @@ def test_progress_tells_epoch_loss_and_time():
     assert [(p.stage, p.done, p.total) for p in seen] == [("score", 4, 10), ("score", 8, 10), ("score", 10, 10)]
 
 
+def test_progress_tells_that_the_thread_has_to_wait():
+    class Waiting(type(pair().teacher)):
+        def forward(self, x):
+            time.sleep(0.05)
+            return super().forward(x)
+
+    nets, seen = pair(), []
+    nets.teacher.__class__ = Waiting
+    fit(nets, X[:8].__getitem__, Y[:8], FAST.replace(batch_size=2), CPU, seed=1, report=seen.append)
+    assert seen[-1].busy
+
+
 def test_a_report_that_raises_stops_at_the_next_mini_batch():
     done = []
 
@@ -104,7 +136,7 @@ def test_a_report_that_raises_stops_at_the_next_mini_batch():
             raise CancelledError
 
     with pytest.raises(CancelledError):
-        fit(pair(), X, Y, FAST, CPU, seed=1, report=cancel)
+        fit(pair(), X.__getitem__, Y, FAST, CPU, seed=1, report=cancel)
     assert done == [1, 2]
 
 
@@ -112,7 +144,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     broken = X.copy()
     broken[:] = np.inf
     with pytest.raises(TrainingDivergedError, match=r"loss became nan at mini-batch 1 of 6; the previous model stays"):
-        fit(pair(), broken, Y, FAST, CPU, seed=1)
+        fit(pair(), broken.__getitem__, Y, FAST, CPU, seed=1)
 
 
 class SmallMemory(torch.nn.Module):
@@ -142,7 +174,7 @@ def test_where_memory_ends_the_batch_is_split_and_training_goes_on():
     recipe = FAST.replace(steps=2)
     split = with_memory(pair(), 2)
     losses = []
-    fit(split, X, Y, recipe, CPU, seed=1, report=lambda p: losses.append(p.loss))
+    fit(split, X.__getitem__, Y, recipe, CPU, seed=1, report=lambda p: losses.append(p.loss))
     assert len(losses) == 2
     scores = predict({"teacher": split.teacher}, lambda rows: X[rows], np.arange(10), CPU, batch_size=8)
     whole = predict({"teacher": split.teacher.net}, lambda rows: X[rows], np.arange(10), CPU, batch_size=8)
@@ -177,7 +209,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch():
 
 def test_no_memory_at_all_is_an_error():
     with pytest.raises(TomoTutorError, match="too little free memory even for a few items"):
-        fit(with_memory(pair(), 0), X, Y, FAST, CPU, seed=1)
+        fit(with_memory(pair(), 0), X.__getitem__, Y, FAST, CPU, seed=1)
     with pytest.raises(TomoTutorError, match="too little free memory"):
         predict(with_memory(pair(), 0).parts(), lambda rows: X[rows], np.arange(3), CPU)
 

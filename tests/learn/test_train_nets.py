@@ -35,8 +35,8 @@ def test_the_teacher_is_bit_identical_with_and_without_its_student(teacher, x, y
         )
 
     both, alone = pair(), pair()
-    fit(both, x, y, recipe, CPU, seed=1)
-    fit(alone, x, y, recipe, CPU, seed=1, with_student=False)
+    fit(both, x.__getitem__, y, recipe, CPU, seed=1)
+    fit(alone, x.__getitem__, y, recipe, CPU, seed=1, with_student=False)
     for a, b in zip(both.teacher.parameters(), alone.teacher.parameters(), strict=True):
         assert torch.equal(a, b)
         assert torch.equal(a.grad, b.grad)

@@ -223,7 +223,7 @@ def test_a_session_of_an_earlier_version_is_looked_at_when_it_is_opened_for_writ
     Session(earlier, write=False)
     session = Session(earlier)
     session.close()
-    looked = [one.fingerprint for one in session._inputs]
+    looked = [one.fingerprint for one in session._core.inputs]
     assert [one.rows for one in looked] == [(0, 1, 2, 3, 4, 5)] * 2
     store = Database(earlier, write=False)
     assert [one.fingerprint for one in read_inputs(store)] == looked

@@ -79,13 +79,13 @@ def test_a_mask_is_on_disk_when_label_mask_returns(session, folder):
 
 def test_the_mask_is_written_before_the_row_that_names_it(session, folder, monkeypatch):
     seen = []
-    append = session._database.append
+    append = session._core.database.append
 
     def spy(entries, *, together=False):
         seen.append((folder / "masks" / entries[0].label).is_file())
         return append(entries, together=together)
 
-    monkeypatch.setattr(session._database, "append", spy)
+    monkeypatch.setattr(session._core.database, "append", spy)
     give(session, 2)
     assert seen == [True, True]
 
@@ -97,7 +97,7 @@ def test_a_disk_that_is_full_leaves_neither_mask_nor_label(session, folder, monk
     current = session.current
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
-        with pytest.raises(TomoTutorError, match="No space left on device"):
+        with pytest.raises(TomoTutorError, match="the disk is full"):
             session.label(current.id, Y[current.row])
     assert session.labels() == {}
     assert not list((folder / "masks").glob("*"))
@@ -180,7 +180,7 @@ def test_a_damaged_mask_is_said_and_named(session, folder):
     give(session, 2)
     name = next(iter(session.labels().values()))
     (folder / "masks" / name).write_bytes(b"\x89PNG rubbish")
-    with pytest.raises(TomoTutorError, match=f"{name}: not a PNG that can be read"):
+    with pytest.raises(TomoTutorError, match=f"{name}: damaged, or not a PNG that can be read"):
         Session(folder, write=False).mask(next(iter(session.labels())))
 
 

@@ -13,9 +13,9 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Source
 from tomotutor.learn.augment import half_turn
 from tomotutor.learn.compute import Compute
+from tomotutor.learn.inference import load_pair
 from tomotutor.learn.models import build_pair
 from tomotutor.learn.recipe import PRETRAINED, Recipe
-from tomotutor.learn.round import load_pair
 from tomotutor.learn.start import load_start, write_start
 from tomotutor.learn.strategies.geometry import unit
 from tomotutor.learn.train import predict

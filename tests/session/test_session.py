@@ -157,7 +157,7 @@ def test_audit_predictions_stay_hidden_until_the_answer(session):
     session.undo()
     answered = session.label(audit.id, "ball")
     assert len(answered.teacher_probs) == 3
-    entry = session._database.entries()[-1]
+    entry = session._core.database.entries()[-1]
     assert entry.audit in ("check", "train")
     assert entry.predicted in session.classes
 
@@ -165,7 +165,7 @@ def test_audit_predictions_stay_hidden_until_the_answer(session):
 def test_check_items_are_never_trained_on_and_the_figure_counts_them(session):
     answer_truthfully(session, 40)
     point = session.run_round()
-    check = [row for row, kind in session.audit_kind.items() if kind == "check"]
+    check = [row for row, kind in session.state.audit_kind.items() if kind == "check"]
     answered = [row for row in check if row in session.labels()]
     assert len(answered) == 3
     assert point.metrics["trained_on"] == 40 - 3
@@ -180,7 +180,7 @@ def test_audit_items_are_never_queried_by_the_strategy(session):
     from tomotutor.session.round_folder import read_scores
 
     queue_rows = read_scores(session.folder, 1, len(session.ids)).queue_rows
-    assert not set(queue_rows.tolist()) & set(session.audit_kind)
+    assert not set(queue_rows.tolist()) & set(session.state.audit_kind)
 
 
 def test_labeling_goes_on_while_a_round_trains(session):
@@ -336,7 +336,7 @@ def test_damaged_files_of_a_session_are_said(session, session_folder):
     scores.write_bytes(content[:100])
     with Session(session_folder, write=False) as opened:
         assert len(opened.notices) == 1
-        assert re.search(r"scores\.npz: damaged .*the labels are safe: train anew", opened.notices[0])
+        assert re.search(r"scores\.npz: damaged.*the labels are safe: train anew", opened.notices[0])
         assert len(opened.labels()) == 12
         assert opened.current is not None
     scores.write_bytes(content)
@@ -368,9 +368,11 @@ def test_a_folder_in_use_is_not_overwritten(session, session_folder, array_file)
         (["a"], False, "found only a; expected two"),
         ([], True, "found only junk; expected two"),
         (["a", "A"], True, "a name is there twice"),
-        (["../a", "b"], True, "no usable name"),
+        (["a\tb", "b"], True, "no usable name"),
         (["a", ""], True, "no usable name"),
         (["a,b", "c"], True, "no usable name"),
+        (["=1+1", "c"], True, "no usable name"),
+        (["x" * 61, "c"], True, "no usable name"),
         (["a\nb", "c"], True, "no usable name"),
         ([".hidden", "c"], True, "no usable name"),
     ],
@@ -378,6 +380,11 @@ def test_a_folder_in_use_is_not_overwritten(session, session_folder, array_file)
 def test_class_names(names, junk, message):
     with pytest.raises(TomoTutorError, match=message):
         check_classes(names, junk=junk)
+
+
+def test_class_names_as_people_write_them():
+    names = ("F1/Fo", "+ribosome", "-", "α-tubulin (14 pf)", "a b", "a_b")
+    assert check_classes(names, junk=False) == names
 
 
 def test_junk_is_last_whatever_the_order():

@@ -1,15 +1,17 @@
-"""Writing that survives a crash: the old file or the new one, never half of one."""
+"""Writing that survives a crash, the old file or the new one, never half of one; and names that are safe as files."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, reason
 
 
 def _sync(path: Path) -> None:
@@ -45,9 +47,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             raise
         _sync(target.parent)
     except OSError as problem:
-        raise TomoTutorError(
-            f"{target}: cannot be written ({problem.strerror or problem}); nothing was changed"
-        ) from None
+        raise TomoTutorError(f"{target}: cannot be written ({reason(problem)}); nothing was changed") from None
 
 
 @contextlib.contextmanager
@@ -61,12 +61,26 @@ def new_file(target: Path) -> Iterator[Path]:
         partial.replace(target)
         _sync(target.parent)
     except OSError as problem:
-        raise TomoTutorError(
-            f"{target}: cannot be written ({problem.strerror or problem}); nothing was changed"
-        ) from None
+        raise TomoTutorError(f"{target}: cannot be written ({reason(problem)}); nothing was changed") from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def safe_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a file-safe form of each name: one part of a path, and no two the same.
+
+    Letters, digits and `_.+()-` stay, every other character becomes `_`, and leading dots go. A name that is in this
+    form already keeps it; where another one comes to the same (also where only capitals differ), it gets `-2`, `-3`.
+    """
+    plain = [re.sub(r"[^\w.+()-]", "_", unicodedata.normalize("NFC", name)).lstrip(".")[:100] or "_" for name in names]
+    taken: set[str] = set()
+    found: dict[int, str] = {}
+    for number in sorted(range(len(names)), key=lambda i: plain[i] != names[i]):
+        tries = (plain[number] if n == 1 else f"{plain[number]}-{n}" for n in range(1, len(names) + 2))
+        found[number] = next(name for name in tries if name.casefold() not in taken)
+        taken.add(found[number].casefold())
+    return tuple(found[number] for number in range(len(names)))
 
 
 def _umask() -> int:

@@ -24,6 +24,8 @@ class Progress:
         Teacher's loss of the last mini-batch; NaN while scoring.
     eta_s : float
         Seconds left of this stage.
+    busy : bool
+        Whether other programs take a good part of the processor, which makes all of it slower.
     """
 
     stage: str
@@ -33,6 +35,7 @@ class Progress:
     epochs: int = 0
     loss: float = math.nan
     eta_s: float = math.nan
+    busy: bool = False
 
 
 Report = Callable[[Progress], None]
@@ -53,10 +56,10 @@ class Clock:
         self._report, self._stage, self._total = report, stage, total
         self._start = time.perf_counter()
 
-    def tell(self, done: int, *, epoch: int = 0, epochs: int = 0, loss: float = math.nan) -> None:
+    def tell(self, done: int, *, epoch: int = 0, epochs: int = 0, loss: float = math.nan, busy: bool = False) -> None:
         """Report that `done` of the total is done."""
         eta_s = (time.perf_counter() - self._start) / done * (self._total - done) if done else math.nan
-        self._report(Progress(self._stage, done, self._total, epoch, epochs, loss, eta_s))
+        self._report(Progress(self._stage, done, self._total, epoch, epochs, loss, eta_s, busy))
 
 
 def ignore(progress: Progress) -> None:

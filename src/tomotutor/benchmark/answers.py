@@ -71,8 +71,8 @@ def embed_set(folder: Path, name: str, out: Path, report: Report = ignore) -> Em
     """Embed a set of an experiment's data folder with the weights that ship, once."""
     from tomotutor.learn.compute import Compute
     from tomotutor.learn.embedding import embed_pool
+    from tomotutor.learn.inference import new_pair
     from tomotutor.learn.recipe import preset
-    from tomotutor.learn.round import new_pair
     from tomotutor.learn.start import SHIPPED, read_card
 
     source, labels = find_set(folder, name)

@@ -12,8 +12,8 @@ from tomotutor.base.progress import Report, ignore
 from tomotutor.benchmark import metrics
 from tomotutor.data.pool import Pool
 from tomotutor.learn.compute import Compute, available_threads
+from tomotutor.learn.inference import compute_for, load_pair, new_pair, predict_answer
 from tomotutor.learn.recipe import Recipe
-from tomotutor.learn.round import compute_for, load_pair, new_pair, predict_answer
 from tomotutor.learn.strategies import Scores
 from tomotutor.learn.strategies.uncertainty import entropy
 from tomotutor.learn.tasks import Confusion
@@ -160,10 +160,10 @@ def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report |
     m = min(session.recipe.query.query_size, len(rows))
     others = np.random.default_rng(session.recipe.seed).permutation(np.arange(m, len(rows)))[:MAP_ITEMS]
     shown = np.concatenate([np.arange(m), np.sort(others)])
-    method, xy_N2 = _plane(scores.embedding_ND[shown].astype(np.float64))
+    xy_N2 = _plane(scores.embedding_ND[shown].astype(np.float64))
     return {
         "map": {
-            "method": method,
+            "method": "t-SNE",
             "xy": np.round(xy_N2, 2).tolist(),
             "class": truth_N[rows[shown]].tolist(),
             "picked": m,
@@ -171,16 +171,12 @@ def picks_map(session: Session, truth_N: np.ndarray, left: int, report: Report |
     }
 
 
-def _plane(embedding_ND: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return (N, 2) places: by t-SNE where scikit-learn is installed, else by PCA."""
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError:
-        centred = embedding_ND - embedding_ND.mean(0)
-        u, s, _ = np.linalg.svd(centred, full_matrices=False)
-        return "PCA", u[:, :2] * s[:2]
+def _plane(embedding_ND: np.ndarray) -> np.ndarray:
+    """Return (N, 2) places by t-SNE."""
+    from sklearn.manifold import TSNE
+
     perplexity = min(30.0, (len(embedding_ND) - 1) / 3)
-    return "t-SNE", TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embedding_ND)
+    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embedding_ND)
 
 
 # measured after each round where an experiment names it; `left` is the number of queries still to come
@@ -212,7 +208,7 @@ def train_deeper(
     pair = new_pair(session.pool.shape, len(session.classes), recipe)
     fit(
         pair,
-        session.pool.read(labeled),
+        lambda index: session.pool.read(labeled[index]),
         truth_N[labeled],
         recipe,
         compute,

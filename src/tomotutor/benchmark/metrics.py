@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from tomotutor.learn.calibration import expected_calibration_error
 
@@ -26,18 +25,15 @@ def classification(probs_NC: np.ndarray, truth_N: np.ndarray) -> dict[str, Any]:
         A class without any item has the accuracy None and is left out of the two means; so is, from macro-F1, a class
         that neither occurs nor is predicted.
     """
-    classes = probs_NC.shape[1]
-    predicted_N = probs_NC.argmax(1)
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (truth_N, predicted_N), 1)
-    hits, true, said = np.diag(counts), counts.sum(1), counts.sum(0)
-    per_class = [int(h) / int(n) if n else None for h, n in zip(hits, true, strict=True)]
-    known = [value for value in per_class if value is not None]
-    f1 = [2 * int(h) / int(t + s) for h, t, s in zip(hits, true, said, strict=True) if t + s]
+    from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+    predicted_N, every = probs_NC.argmax(1), np.arange(probs_NC.shape[1])
+    recall_C = recall_score(truth_N, predicted_N, labels=every, average=None, zero_division=np.nan)
+    per_class = [None if np.isnan(value) else float(value) for value in recall_C]
     return {
-        "accuracy": float(hits.sum() / len(truth_N)),
-        "balanced_accuracy": float(np.mean(known)),
-        "macro_f1": float(np.mean(f1)),
+        "accuracy": float(accuracy_score(truth_N, predicted_N)),
+        "balanced_accuracy": float(np.nanmean(recall_C)),
+        "macro_f1": float(f1_score(truth_N, predicted_N, average="macro")),
         "ece": expected_calibration_error(probs_NC, truth_N),
         "per_class": per_class,
     }
@@ -87,20 +83,18 @@ def auroc(score_N: np.ndarray, positive_N: np.ndarray) -> float | None:
     """Return the chance that a positive has a higher score than a negative, ties counting half; None where one of them
     is missing.
     """
-    positives = int(positive_N.sum())
-    negatives = len(positive_N) - positives
-    if not positives or not negatives:
-        return None
-    rank_N = rankdata(score_N)
-    return float((rank_N[positive_N].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(positive_N, score_N)) if 0 < positive_N.sum() < len(positive_N) else None
 
 
 def aubc(labels_B: np.ndarray, values_B: np.ndarray) -> float:
     """Return the area under a budget curve (trapezoid), divided by the budget it spans; of a single point its value."""
     if len(labels_B) == 1:
         return float(values_B[0])
-    area = (np.diff(labels_B) * (values_B[1:] + values_B[:-1]) / 2).sum()
-    return float(area / (labels_B[-1] - labels_B[0]))
+    from sklearn.metrics import auc
+
+    return float(auc(labels_B, values_B) / (labels_B[-1] - labels_B[0]))
 
 
 def labels_to_target(labels_B: np.ndarray, values_B: np.ndarray, target: float) -> float | None:

@@ -1,23 +1,24 @@
 """The command line: thin commands over the Python API.
 
-Heavy imports stay inside the functions, so that --help is quick.
+Heavy imports stay inside the functions, so that --help is quick; all others are in `main`, so that Ctrl-C and errors
+end in a sentence from the first moment on.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
 from collections.abc import Sequence
 
-import tomotutor
-from tomotutor.base.errors import CancelledError, TomoTutorError
-from tomotutor.cli import bench, convert, pretrain, run, session, simulate
-from tomotutor.cli.common import tty_line
+from tomotutor.base.errors import CancelledError, TomoTutorError, reason
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; docs/cli.md is made from it."""
+    import tomotutor
+    from tomotutor.cli import bench, convert, pretrain, run, session, simulate
+
     parser = argparse.ArgumentParser(
         prog="tomotutor",
         description="Label only the subtomograms that matter: active learning with a teacher and a student network.",
@@ -31,18 +32,34 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted."""
-    args = make_parser().parse_args(argv, argparse.Namespace(words=list(sys.argv[1:] if argv is None else argv)))
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
+        import logging
+
+        args = make_parser().parse_args(argv, argparse.Namespace(words=list(sys.argv[1:] if argv is None else argv)))
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        if getattr(args, "threads", None):
+            os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch, which comes later, and its processes go by it
         args.function(args)
+        sys.stdout.flush()
     except TomoTutorError as problem:
-        tty_line("")
-        print(f"tomotutor: {problem}", file=sys.stderr)
-        return 1
+        return _say(str(problem), 1)
     except (KeyboardInterrupt, CancelledError):
-        print("tomotutor: interrupted; all labels and finished rounds are saved", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
+        return _say("interrupted; all labels and finished rounds are saved", 130)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        _drop_output()
         return 1
+    except OSError as problem:  # what no reader or writer has put into words: standard output, most of all
+        _drop_output()
+        return _say(f"{problem.filename or 'standard output'}: {reason(problem)}", 1)
     return 0
+
+
+def _say(message: str, status: int) -> int:
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""  # a line of progress may stand there
+    print(f"{clear}tomotutor: {message}", file=sys.stderr)
+    return status
+
+
+def _drop_output() -> None:
+    """Send what standard output still holds nowhere: Python would try again to write it on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

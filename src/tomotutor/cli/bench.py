@@ -13,10 +13,12 @@ from tomotutor.cli.common import (
     Commands,
     add_command,
     add_set_argument,
+    clear_line,
+    count,
     has_screen,
     read_settings,
+    show,
     split_names,
-    tty_line,
 )
 
 if TYPE_CHECKING:
@@ -77,12 +79,6 @@ def _answers(args: argparse.Namespace) -> None:
     print(f"tables: {folder / 'answers.md'}")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
-    return int(text)
-
-
 def _read_seeds(text: str) -> list[int]:
     """Read 0,1,2 or 0-9."""
     seeds: list[int] = []
@@ -136,7 +132,7 @@ def _run_share(cells: list[Cell], folder: Path, data: Path) -> None:
         show_progress(progress)
 
     def told(line: Line) -> None:
-        tty_line("")
+        clear_line()
         seconds = sum(line["seconds"].values())
         print(
             f"{line['method']}-{line['seed']}  round {line['round']} of {line['rounds']}  labels {line['labels']:5d}  "
@@ -168,14 +164,14 @@ def _run_all(cells: list[Cell], folder: Path, command: list[str], jobs: int) -> 
         last = time.monotonic()
         share, text = grid.describe(cells, folder, jobs)
         if ended or not watched:
-            tty_line("")
+            clear_line()
             print(f"{ended}: {text}" if ended else text, flush=True)
-        tty_line(f"[{'#' * round(30 * share):30s}] {text}")
+        show("cells", round(100 * share), 100, text)
 
     try:
         grid.run_grid(cells, folder, command, jobs, tick)
     finally:
-        tty_line("")
+        clear_line()
 
 
 def _write_report(files: list[Path], out: Path) -> None:
@@ -192,7 +188,7 @@ def _bench_report(args: argparse.Namespace) -> None:
 def add(commands: Commands) -> None:
     """Add these commands."""
     text = "measure this machine, or compare strategies with an oracle in place of the person"
-    bench = add_command(commands, "bench", _bench, text, session=False)
+    bench = add_command(commands, "bench", _bench, text, session=False, threads=True)
     bench.add_argument(
         "name",
         choices=(*BENCH_NAMES, ANSWERS, *EXPERIMENTS),
@@ -212,7 +208,7 @@ def add(commands: Commands) -> None:
         "--seeds", default="", metavar="0-9", help="these seeds for every method (default: the experiment's)"
     )
     options.add_argument(
-        "--jobs", type=_count, default=0, metavar="N", help="cells side by side, a thread each (default: one a core)"
+        "--jobs", type=count, default=0, metavar="N", help="cells side by side, a thread each (default: one a core)"
     )
     options.add_argument(
         "--cell", default="", metavar="I/N", help="run only every N-th cell from the I-th, in this process"

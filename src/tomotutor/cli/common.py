@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +15,8 @@ from tomotutor.base.settings import Setting
 from tomotutor.data.source import DATA_SETS, KINDS, OPTIONS, Source, offered
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from tomotutor.base.progress import Progress
     from tomotutor.session.status import CurvePoint
 
@@ -23,14 +24,33 @@ Commands = argparse._SubParsersAction
 
 
 def add_command(
-    commands: Commands, name: str, function: Callable[[argparse.Namespace], None], text: str, *, session: bool = True
+    commands: Commands,
+    name: str,
+    function: Callable[[argparse.Namespace], None],
+    text: str,
+    *,
+    session: bool = True,
+    threads: bool = False,
 ) -> argparse.ArgumentParser:
-    """Add a command that runs `function`; most begin with the session's folder."""
+    """Add a command that runs `function`; most begin with the session's folder, those that run networks take
+    --threads.
+    """
     sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     sub.set_defaults(function=function)
     if session:
         sub.add_argument("session", metavar="SESSION", help="session folder")
+    if threads:
+        sub.add_argument(
+            "--threads", type=count, metavar="N", help="CPU threads to compute with at most (default: one a core)"
+        )
     return sub
+
+
+def count(text: str) -> int:
+    """Read a number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return int(text)
 
 
 def print_json(value: object) -> None:
@@ -38,22 +58,44 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=1))
 
 
-def tty_line(text: str) -> None:
-    """Show passing progress where a person watches; a log file gets none of it."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+_bar: tqdm | None = None
+
+
+def show(what: str, done: int, total: int, note: str = "") -> None:
+    """Show passing progress on one line where a person watches; a log file gets none of it."""
+    global _bar
+    if not sys.stderr.isatty():
+        return
+    from tqdm import tqdm
+
+    if _bar is not None and ((_bar.desc, _bar.total) != (what, total) or done < _bar.n):
+        clear_line()
+    first = _bar is None
+    _bar = _bar or tqdm(desc=what, total=total, initial=done, leave=False, dynamic_ncols=True)
+    _bar.set_postfix_str(note, refresh=first)
+    _bar.update(done - _bar.n)
+    if done >= total:
+        clear_line()
+
+
+def clear_line() -> None:
+    """Take the line of progress away, for what is printed next."""
+    global _bar
+    if _bar is not None:
+        _bar.close()
+    _bar = None
 
 
 def show_progress(progress: Progress) -> None:
     """Show how far reading, training or scoring is."""
+    notes = []
     if progress.stage == "train":
-        epoch = f", epoch {progress.epoch}" if progress.epochs > 1 else ""
-        what = f"training: mini-batch {progress.done} of {progress.total}{epoch}, loss {progress.loss:.3f}"
-    else:
-        stage = {"read": "reading items", "score": "scoring"}.get(progress.stage, progress.stage)
-        what = f"{stage}: {progress.done} of {progress.total}"
-    left = f", {progress.eta_s:.0f} s left" if math.isfinite(progress.eta_s) else ""
-    tty_line(what + left if progress.done < progress.total else "")
+        notes += [f"epoch {progress.epoch}"] if progress.epochs > 1 else []
+        notes.append(f"loss {progress.loss:.3f}")
+    if progress.busy:
+        notes.append("the machine is busy")
+    what = {"read": "reading items", "train": "training", "score": "scoring"}.get(progress.stage, progress.stage)
+    show(what, progress.done, progress.total, ", ".join(notes))
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:

@@ -97,15 +97,12 @@ def choose_structures(paths: Sequence[str], excluded: Sequence[str], made_up: in
 
 
 def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Variation, classes: int) -> Compute:
-    from tomotutor.learn.compute import Compute, available_threads, choose
+    from tomotutor.learn.compute import Compute, available_threads, checked, choose
     from tomotutor.learn.models import build_pair
 
     device = read_device(args.device)
     # workers simulate beside the training
     threads = max(1, available_threads() - settings.workers) if device == "cpu" else available_threads()
-    if args.precision != "auto":
-        narrow = args.precision == "bfloat16"
-        return Compute(device, args.precision, True, 4 if narrow and device == "cpu" else 0, threads)
 
     def teacher() -> Any:
         return build_pair(
@@ -118,7 +115,12 @@ def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Va
             seed=settings.seed,
         ).teacher
 
-    return choose(teacher, (1, *(variation.box,) * 3), device=device, threads=threads)
+    shape = (1, *(variation.box,) * 3)
+    if args.precision == "auto":
+        return choose(teacher, shape, device=device, threads=threads)
+    if args.precision == "float32":
+        return Compute(device, channels_last=True, threads=threads)
+    return checked(Compute(device, "bfloat16", True, 4 if device == "cpu" else 0, threads), teacher, shape)
 
 
 def _pretrain(args: argparse.Namespace) -> None:
@@ -167,7 +169,7 @@ def _range(parser: argparse._ActionsContainer, name: str, default: tuple[float, 
 def add(commands: Commands) -> None:
     """Add the command."""
     text = "train a pair on simulated complexes under varied conditions, as a start for sessions"
-    parser = add_command(commands, "pretrain", _pretrain, text, session=False)
+    parser = add_command(commands, "pretrain", _pretrain, text, session=False, threads=True)
     add_structures_argument(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="new folder for the weights")
     parser.add_argument(

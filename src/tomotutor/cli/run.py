@@ -12,6 +12,7 @@ from tomotutor.cli.common import (
     Commands,
     add_command,
     add_set_argument,
+    clear_line,
     describe_point,
     has_screen,
     open_window,
@@ -19,7 +20,6 @@ from tomotutor.cli.common import (
     print_json,
     read_settings,
     show_progress,
-    tty_line,
 )
 from tomotutor.learn.recipe import CHOICES, PRESETS
 
@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> None:
         raise TomoTutorError("--test and --test-oracle belong together: the test session and its truth")
 
     def tell(point: CurvePoint) -> None:
-        tty_line("")
+        clear_line()
         if not args.json:
             print(describe_point(point), flush=True)
 
@@ -169,7 +169,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 def add(commands: Commands) -> None:
     """Add these commands."""
-    run = add_command(commands, "run", _run, "whole rounds with an oracle in place of the person")
+    run = add_command(commands, "run", _run, "whole rounds with an oracle in place of the person", threads=True)
     run.add_argument(
         "--oracle",
         required=True,
@@ -207,6 +207,7 @@ def add(commands: Commands) -> None:
         _demo,
         "open the sample session; without a screen, run it with a simulated annotator",
         session=False,
+        threads=True,
     )
     demo.add_argument("--headless", action="store_true", help="do not open a window")
     demo.add_argument(

@@ -140,13 +140,17 @@ def _queue(args: argparse.Namespace) -> None:
         import csv
 
         from tomotutor.base.files import new_file
+        from tomotutor.formats.label_csv import guarded
 
         with new_file(Path(args.csv)) as path, path.open("w", newline="") as handle:
             writer = csv.DictWriter(
                 handle, ["position", "item", "disagreement", "predicted", "audit"], lineterminator="\n"
             )
             writer.writeheader()
-            writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+            names = ("item", "predicted")
+            writer.writerows(
+                {k: "" if v is None else guarded(v) if k in names else v for k, v in row.items()} for row in rows
+            )
     elif args.json:
         print_json(rows)
     else:
@@ -232,7 +236,7 @@ def _apply(args: argparse.Namespace) -> None:
 
 def add(commands: Commands) -> None:
     """Add these commands."""
-    new = add_command(commands, "new", _new, "make a session on particles, volumes, arrays or images")
+    new = add_command(commands, "new", _new, "make a session on particles, volumes, arrays or images", threads=True)
     add_source_arguments(new)
     new.add_argument(
         "--classes",
@@ -275,7 +279,7 @@ def add(commands: Commands) -> None:
     )
     relocate.add_argument("--to", dest="new", required=True, metavar="B", help="the same folder on this machine")
 
-    add_command(commands, "label", _label, "label a session on screen, in napari")
+    add_command(commands, "label", _label, "label a session on screen, in napari", threads=True)
 
     status = add_command(commands, "status", _status, "tell where a session stands")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -293,11 +297,11 @@ def add(commands: Commands) -> None:
         help="columns item,class[,annotator] or tomogram,star_row,class[,annotator]; in segmentation PNG masks",
     )
 
-    one = add_command(commands, "round", _round, "train on the labels so far and rank the pool anew")
+    one = add_command(commands, "round", _round, "train on the labels so far and rank the pool anew", threads=True)
     one.add_argument("--json", action="store_true", help="for programs")
 
     predict = add_command(
-        commands, "predict", _predict, "write the answer for every item: labels kept, the rest predicted"
+        commands, "predict", _predict, "write the answer for every item: labels kept, the rest predicted", threads=True
     )
     predict.add_argument(
         "--out",
@@ -306,7 +310,7 @@ def add(commands: Commands) -> None:
         help="columns item,class,confidence,disagreement,labeled; segmentation: with masks",
     )
 
-    export = add_command(commands, "export", _export, "write labels and predictions for other programs")
+    export = add_command(commands, "export", _export, "write labels and predictions for other programs", threads=True)
     export.add_argument(
         "--format",
         required=True,
@@ -319,7 +323,9 @@ def add(commands: Commands) -> None:
     export.add_argument("--per-class", action="store_true", help="also one list per class")
     export.add_argument("--json", action="store_true", help="for programs")
 
-    apply = add_command(commands, "apply", _apply, "use a trained session on new input: predictions and export")
+    apply = add_command(
+        commands, "apply", _apply, "use a trained session on new input: predictions and export", threads=True
+    )
     add_source_arguments(apply)
     apply.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     apply.add_argument("--per-class", action="store_true", help="also one list per class")

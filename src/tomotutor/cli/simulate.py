@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomotutor.cli.common import Commands, add_command, add_structures_argument, numbers, read_device, tty_line
+from tomotutor.cli.common import Commands, add_command, add_structures_argument, numbers, read_device, show
 
 if TYPE_CHECKING:
     from tomotutor.simulate import Imaging
 
 
 def _show(what: str) -> Any:
-    return lambda done, total: tty_line(f"{what}: {done} of {total}" if done < total else "")
+    return lambda done, total: show(what, done, total)
 
 
 def _imaging(args: argparse.Namespace) -> Imaging:

@@ -14,7 +14,7 @@ import scipy.fft
 from scipy.ndimage import affine_transform
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file
+from tomotutor.base.files import new_file, safe_names
 from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.formats.particles.euler import angles_to_matrix
@@ -131,8 +131,8 @@ def write_averages(
             ", weighted by the missing wedge" if known else "; tilt range unknown, no wedge weights"
         )
     written, before, clock = [], 0, Clock(report, "read", len(pool))
-    for number, name in enumerate(classes):
-        target = folder / f"average_{name.replace(' ', '_')}.mrc"
+    for number, (name, safe) in enumerate(zip(classes, safe_names(classes), strict=True)):
+        target = folder / f"average_{safe}.mrc"
         rows = np.flatnonzero(predictions.class_N == number)
         if not len(rows):
             target.unlink(missing_ok=True)  # one of an earlier export would be untrue now

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file
+from tomotutor.base.files import new_file, safe_names
 from tomotutor.base.progress import Report
 from tomotutor.data.pool import Pool
 from tomotutor.data.sources import Source
 from tomotutor.data.sources.images import SUFFIXES as IMAGE_SUFFIXES
 from tomotutor.data.sources.tomogram import known_tomograms, measure_tomogram, read_particle_list
-from tomotutor.formats.label_csv import read_labels
+from tomotutor.formats.label_csv import guarded, read_labels
 from tomotutor.formats.mask_png import read_mask, write_mask
 from tomotutor.formats.particles.lists import LISTS, format_for, format_of, rewrite_list, write_list
 from tomotutor.formats.particles.relion_sets import RelionList
@@ -36,7 +36,7 @@ def write_predictions(path: Path, ids: Sequence[str], predictions: Predictions, 
         path,
         ("item", "class", "confidence", "disagreement", "labeled"),
         (
-            (i, classes[c], f"{p:.6f}", f"{d:.6g}", int(k))
+            (guarded(i), guarded(classes[c]), f"{p:.6f}", f"{d:.6g}", int(k))
             for i, c, p, d, k in zip(ids, *(c.tolist() for c in columns), strict=True)
         ),
     )
@@ -90,7 +90,7 @@ def export_masks(
         table,
         ("item", "mask", "confidence", "disagreement", "labeled"),
         (
-            (i, f"{folder.name}/{f}", f"{p:.6f}", f"{d:.6g}", int(k))
+            (guarded(i), guarded(f"{folder.name}/{f}"), f"{p:.6f}", f"{d:.6g}", int(k))
             for i, f, p, d, k in zip(ids, files, *(c.tolist() for c in columns), strict=True)
         ),
     )
@@ -168,8 +168,8 @@ def export_relion(
     with new_file(written[0]) as path:
         particles.write(path, columns)
     if per_class:
-        for number, name in enumerate(classes):
-            target = folder / f"particles_{name.replace(' ', '_')}.star"
+        for number, name in enumerate(safe_names(classes)):
+            target = folder / f"particles_{name}.star"
             rows = np.flatnonzero(predictions.class_N == number)
             if not len(rows):  # RELION cannot read an empty list; one of an earlier export would be untrue now
                 target.unlink(missing_ok=True)
@@ -181,7 +181,7 @@ def export_relion(
     before = particles.tokens(CLASS)
     if before is not None:
         written.append(folder / "previous_class_number.csv")
-        _write_csv(written[-1], ("item", "rlnClassNumber"), zip(ids, before, strict=True))
+        _write_csv(written[-1], ("item", "rlnClassNumber"), zip(map(guarded, ids), before, strict=True))
     return written
 
 
@@ -264,9 +264,9 @@ def export_list(
     write(target, None)
     written = [target]
     if per_class and kind not in ("imod", "copick"):
-        for number, name in enumerate(classes, start=1):
+        for number, name in enumerate(safe_names(classes), start=1):
             rows = np.flatnonzero(class_N == number)
-            path = folder / f"particles_{name.replace(' ', '_')}{ending}"
+            path = folder / f"particles_{name}{ending}"
             if not len(rows):
                 path.unlink(missing_ok=True)
                 continue
@@ -274,9 +274,9 @@ def export_list(
             written.append(path)
     written.append(_write_classes(folder, predictions, classes))
     if table.class_N is not None:
-        before = [table.class_names[c - 1] if table.class_names else c for c in table.class_N.tolist()]
+        before = [guarded(table.class_names[c - 1]) if table.class_names else c for c in table.class_N.tolist()]
         written.append(folder / "previous_class_number.csv")
-        _write_csv(written[-1], ("item", "class"), zip(ids, before, strict=True))
+        _write_csv(written[-1], ("item", "class"), zip(map(guarded, ids), before, strict=True))
     return written
 
 
@@ -337,7 +337,7 @@ def _write_classes(folder: Path, predictions: Predictions, classes: Sequence[str
     _write_csv(
         path,
         ("number", "class", "particles"),
-        ((n, c, k) for n, (c, k) in enumerate(zip(classes, counts, strict=True), 1)),
+        ((n, guarded(c), k) for n, (c, k) in enumerate(zip(classes, counts, strict=True), 1)),
     )
     return path
 

@@ -6,9 +6,10 @@ import colorsys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.formats.image import open_image
 
 VOID = 255
 
@@ -52,13 +53,8 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
     TomoTutorError
         Not a mask that can be read, of another size, or with other values.
     """
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            mode, pixels = image.mode, np.array(image)
-    except FileNotFoundError:
-        raise TomoTutorError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise TomoTutorError(f"{path}: not a PNG that can be read ({str(problem).splitlines()[0]})") from None
+    with open_image(path, "a PNG", ("PNG",)) as image:
+        mode, pixels = image.mode, np.array(image)
     if mode not in ("L", "P", "1", "I", "I;16"):
         raise TomoTutorError(
             f"{path}: found colours ({mode}); expected a PNG of one channel whose values are class numbers"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from gemmi import cif
 
-from tomotutor.base.errors import TomoTutorError, shown
+from tomotutor.base.errors import TomoTutorError, shown, unreadable
 
 
 def read_star(path: Path) -> cif.Document:
@@ -31,15 +31,15 @@ def parse_star(path: Path) -> cif.Document:
     TomoTutorError
         Missing or unreadable.
     """
-    if not path.is_file():
-        raise TomoTutorError(f"{path}: no such file")
     try:
         document = cif.read_string(path.read_text(encoding="utf-8-sig"))
+    except OSError as problem:
+        raise unreadable(path, problem, "a STAR file") from None
     except UnicodeDecodeError as problem:
         raise TomoTutorError(
             f"{path}: not a STAR file that can be read (byte {problem.start} is no UTF-8 text)"
         ) from None
-    except (ValueError, RuntimeError, OSError) as problem:
+    except (ValueError, RuntimeError) as problem:
         where = re.sub(r"^.*?:(?=\d+:)", "line ", (str(problem).splitlines() or [""])[0].replace(str(path), ""))
         raise TomoTutorError(f"{path}: not a STAR file that can be read ({shown(where.strip())})") from None
     return document

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, reason, unreadable
 from tomotutor.formats.star import read_star
 
 _ANGLES = ("_rlnTomoYTilt", "_rlnTomoNominalStageTiltAngle")  # refined, then as the microscope was asked
@@ -23,7 +23,7 @@ def read_tlt(path: Path) -> tuple[float, float]:
     try:
         words = [line.split()[0] for line in path.read_text(errors="replace").splitlines() if line.strip()]
     except OSError as problem:
-        raise TomoTutorError(f"{path}: cannot be read ({problem.strerror})") from None
+        raise unreadable(path, problem, "a list of tilts") from None
     return _range(words, path)
 
 
@@ -49,7 +49,9 @@ def _range(words: list[str], path: Path) -> tuple[float, float]:
     try:
         angles = np.array([float(word) for word in words])
     except ValueError as problem:
-        raise TomoTutorError(f"{path}: not a list of tilts ({problem}); expected an angle in degrees a line") from None
+        raise TomoTutorError(
+            f"{path}: not a list of tilts ({reason(problem)}); expected an angle in degrees a line"
+        ) from None
     if not angles.size or not np.isfinite(angles).all() or np.abs(angles).max() > 90:
         raise TomoTutorError(
             f"{path}: found {len(angles)} tilts, not all between -90 and 90 degrees; expected an angle a line"

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import logging
+import math
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +32,7 @@ log = logging.getLogger(__name__)
 # relative L2 error of what a layer computes; rounding to bfloat16 costs 0.003, a broken kernel 0.9 and more, or inf
 TOLERANCE = 0.05
 CPU_WIDTH = 0.25
+PROBE_S = 0.25  # training time by which each number of threads is measured
 
 
 @dataclass(frozen=True)
@@ -333,23 +332,37 @@ def checked(path: Compute, build: Callable[[], nn.Module], shape: tuple[int, ...
     return path
 
 
-def machine_key(model: str) -> str:
-    """Return what a choice depends on: host, processor, torch version, GPU, model."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    return "|".join((platform.node(), platform.processor() or platform.machine(), torch.__version__, gpu, model))
+def measured_threads(compute: Compute, net: nn.Module, shape: tuple[int, ...]) -> Compute:
+    """Return the path with as many threads, up to its own number, as are fastest at this moment.
 
+    Beside other programs more threads can be slower than one: all wait for the one that was interrupted. One, half of
+    them and all of them train for a quarter of a second each, by turns, for other programs come and go.
 
-def remembered(path: Path, key: str, measure: Callable[[], Compute]) -> Compute:
-    """Return the choice stored under `key` in the JSON file `path`, or measure it and store it."""
-    try:
-        known = json.loads(path.read_text())
-        return Compute(**known[key])
-    except (OSError, ValueError, KeyError, TypeError):
-        choice = measure()
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        known = {}
-    known[key] = dataclasses.asdict(choice)
-    path.write_text(json.dumps(known, indent=1) + "\n")
-    return choice
+    Parameters
+    ----------
+    compute : Compute
+        The path; one on a device other than the CPU, or with one thread, is returned as it is.
+    net : nn.Module
+        Network to measure with; it is trained.
+    shape : tuple of int
+        (C, ...spatial) of one item.
+    """
+    if compute.device != "cpu" or compute.threads == 1:
+        return compute
+    paths = [dataclasses.replace(compute, threads=n) for n in {1, compute.threads // 2, compute.threads}]
+    seconds, passes = [0.0] * len(paths), [0] * len(paths)
+    with torch.random.fork_rng(devices=[]):
+        x = torch.randn(max(2, min(8, 2**18 // math.prod(shape))), *shape)
+        _run(net, x, compute)  # to warm up
+        while min(seconds) < PROBE_S:
+            for i, path in enumerate(paths):
+                path.apply_threads()
+                start = time.perf_counter()
+                while time.perf_counter() - start < PROBE_S / 4:
+                    _run(net, x, path)
+                    passes[i] += 1
+                seconds[i] += time.perf_counter() - start
+    best = min(range(len(paths)), key=lambda i: seconds[i] / passes[i])
+    if paths[best] != compute:
+        log.info("compute: %s, which is faster now than %s", paths[best].describe(), compute.describe())
+    return paths[best]

@@ -39,15 +39,17 @@ def map_pool(
         Its order takes the most typical item of each group in turn, of the largest group first, then the second most
         typical ones, and so on: typical is who lies nearest to the group's centre.
     """
+    from sklearn.decomposition import PCA
+
     rng = np.random.default_rng([seed, 0x100C])
     if len(rows) > MOST_ITEMS:
         rows = rng.choice(rows, MOST_ITEMS, replace=False)
     rows = np.sort(rows)
     x_ND = unit(predict({"net": net}, pool.read, rows, compute, report=report)["net"].embedding_ND)
-    centred = x_ND - x_ND.mean(0)
-    _, _, axes = np.linalg.svd(centred[:: max(1, len(rows) // 5000)], full_matrices=False)
+    some_ND = x_ND[:: max(1, len(rows) // 5000)]
+    axes = min(2, *some_ND.shape)
     xy_N2 = np.zeros((len(rows), 2), np.float32)
-    xy_N2[:, : min(2, len(axes))] = centred @ axes[:2].T
+    xy_N2[:, :axes] = PCA(axes, svd_solver="full").fit(some_ND).transform(x_ND)
     group_N = k_means(x_ND, max(1, min(groups, len(rows) // 2)), rng)
     # groups by size, the largest first
     names, group_N, size = np.unique(group_N, return_inverse=True, return_counts=True)

@@ -117,10 +117,9 @@ class RoundBackend:
         """
         seed = int(np.random.default_rng([self._recipe.seed, 0xC0, member]).integers(2**31))
         pair = self._build(seed)
-        x_NC = self._pool.read(self._train_rows)
         fit(
             pair,
-            x_NC,
+            lambda index: self._pool.read(self._train_rows[index]),
             self._train_labels,
             self._recipe,
             self._compute,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.base.progress import Clock, Report, ignore
+from tomotutor.formats.arrays import read_npy
 from tomotutor.learn.augment import asymmetric, augment
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Net
@@ -166,10 +167,7 @@ def features(
     name = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
     path = folder / f"features-{name}.npy" if folder else None
     if path and path.is_file():
-        try:
-            found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as problem:
-            raise TomoTutorError(f"{path}: damaged ({problem}); delete it, and the features are learned anew") from None
+        found = read_npy(path, mend="delete it, and the features are learned anew")
         if found.ndim != 2 or len(found) != items:
             raise TomoTutorError(f"{path}: holds {found.shape}, expected a row for each of {items} items; delete it")
         return found

@@ -5,6 +5,7 @@ report raises.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
@@ -24,9 +25,12 @@ from tomotutor.learn.tasks import TASKS, Task
 from tomotutor.learn.transfer import transfer_loss
 
 T = TypeVar("T")
+Read = Callable[[np.ndarray], np.ndarray]
 AuxLoss = Callable[
     [Output, Tensor], Tensor | float
 ]  # (teacher's output, its loss for each item): what a strategy adds to the mean
+BUSY = 0.7  # a thread that computes and runs for less than this share of the time waits for other programs
+MOST_VOXELS = 2**22  # of one channel, scored at a time
 
 
 def number_of_steps(recipe: Recipe, items: int, *, warm: bool) -> int:
@@ -76,7 +80,7 @@ def _optimizer(
 
 def fit(
     pair: Pair,
-    x_NC: np.ndarray,
+    read: Read,
     y_N: np.ndarray,
     recipe: Recipe,
     compute: Compute,
@@ -97,8 +101,8 @@ def fit(
     ----------
     pair : Pair
         The networks.
-    x_NC : ndarray
-        (N, C, ...spatial) float32 items.
+    read : callable
+        Gives a mini-batch when it is its turn: positions in `y_N` to (N, C, ...spatial) float32 items.
     y_N : ndarray
         (N,) class numbers from 0; (N, y, x) in segmentation, 255 where a pixel is void.
     recipe, compute
@@ -120,26 +124,25 @@ def fit(
     Raises
     ------
     TrainingDivergedError
-        The loss is not finite.
+        The loss, or a weight at the end, is not finite.
     """
     compute.apply_threads()
-    steps = number_of_steps(recipe, len(x_NC), warm=warm)
+    steps = number_of_steps(recipe, len(y_N), warm=warm)
     strategy = strategy or Strategy(recipe)
     compute.prepare(pair.teacher)
-    along = strategy.attach(pair.teacher, compute.put(torch.from_numpy(x_NC[:1])), seed)
+    along = strategy.attach(pair.teacher, compute.put(torch.from_numpy(read(np.zeros(1, np.int64)))), seed)
     generator = torch.Generator().manual_seed(seed)
     task = TASKS[recipe.task]
-    x, y = torch.from_numpy(x_NC), torch.from_numpy(y_N)
-    lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(x), bool)
+    y = torch.from_numpy(y_N)
+    lopsided_N = np.array(asymmetric(tilt_range_N2)) if tilt_range_N2 is not None else np.zeros(len(y), bool)
 
     def feed() -> Iterator[tuple[Tensor, Tensor]]:
-        for index in batches(len(x), recipe.training.batch_size, steps, generator):
-            yield task.augment(
-                x[index], y[index].long(), recipe.training.augmentation, generator, lopsided_N[index].tolist()
-            )
+        for index in batches(len(y), recipe.training.batch_size, steps, generator):
+            x = torch.from_numpy(read(index.numpy()))
+            yield task.augment(x, y[index].long(), recipe.training.augmentation, generator, lopsided_N[index].tolist())
 
     nets = [pair.teacher, *([pair.student] if with_student else []), *along]
-    learn(pair, nets, feed(), steps, len(x), recipe, compute, strategy.aux_loss, report)
+    learn(pair, nets, feed(), steps, len(y), recipe, compute, strategy.aux_loss, report)
 
 
 def learn(
@@ -175,10 +178,14 @@ def learn(
         optimizers.append(_optimizer(net, recipe, steps))
     pieces = 1
     epochs = max(1, math.ceil(steps * recipe.training.batch_size / items))
-    clock = Clock(report, "train", steps)
+    clock, own_s, wall_s = Clock(report, "train", steps), 0.0, 0.0
     for step, (x_batch, y_batch) in enumerate(feed, start=1):
         strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
+        wall, own = time.perf_counter(), time.thread_time()
         pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
+        # of the last few mini-batches: a time slice of another program is longer than some of them
+        wall_s, own_s = 0.8 * wall_s + time.perf_counter() - wall, 0.8 * own_s + time.thread_time() - own
+        busy = compute.device == "cpu" and own_s < BUSY * wall_s
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
@@ -189,7 +196,18 @@ def learn(
             optimizer.step()
             scheduler.step()
         epoch = min(epochs, 1 + (step * recipe.training.batch_size - 1) // items)
-        clock.tell(step, epoch=epoch, epochs=epochs, loss=loss)
+        clock.tell(step, epoch=epoch, epochs=epochs, loss=loss, busy=busy)
+    for net in nets:  # the last step comes after the last loss
+        if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
+            raise ran_away("a weight", recipe)
+
+
+def ran_away(what: str, recipe: Recipe) -> TrainingDivergedError:
+    """Return the error to raise where a training ends in numbers that are not finite."""
+    return TrainingDivergedError(
+        f"training: it ran away, {what} is not finite; the previous model stays in use. Lower the learning rate (now "
+        f"{recipe.training.learning_rate:g}) or look for broken items among the labeled ones"
+    )
 
 
 def _step_in_memory(
@@ -256,15 +274,18 @@ def _accumulate(
 
 def map_batches(
     function: Callable[[Tensor], T],
-    read: Callable[[np.ndarray], np.ndarray],
+    read: Read,
     rows: np.ndarray,
     compute: Compute,
     batch_size: int,
     report: Report,
 ) -> Iterator[tuple[np.ndarray, T]]:
-    """Yield the rows of each batch, in order, and what a function returns for it; the batch is halved where device
-    memory ends.
+    """Yield the rows of each batch, in order, and what a function returns for it.
+
+    `batch_size` is the most items at a time; fewer where they are large, and half of it where device memory ends.
     """
+    if len(rows):
+        batch_size = max(1, min(batch_size, MOST_VOXELS // max(1, math.prod(read(rows[:1]).shape[2:]))))
     clock, done = Clock(report, "score", len(rows)), 0
     while done < len(rows):
         index = rows[done : done + batch_size]
@@ -282,7 +303,7 @@ def map_batches(
 
 def predict(
     nets: dict[str, Net],
-    read: Callable[[np.ndarray], np.ndarray],
+    read: Read,
     rows: np.ndarray,
     compute: Compute,
     *,
@@ -306,7 +327,7 @@ def predict(
     each : callable
         Called with the rows and outputs of each batch, for what would be too large to keep.
     compute, batch_size, report
-        As in `fit`; the batch is halved where device memory ends.
+        As in `fit` and `map_batches`.
 
     Returns
     -------

@@ -6,8 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tomotutor.learn.results import PoolMap
 from tomotutor.session import audit
 from tomotutor.session.state import State
+
+
+def first_order(state: State, pool_map: PoolMap | None) -> list[int]:
+    """Return the rows that the model in use ranked or, before there is one, those that are typical of the groups."""
+    if state.scores is not None:
+        return state.scores.queue_rows.tolist()
+    if not state.number and pool_map and state.recipe.query.cold_start == "typical":
+        return pool_map.order.tolist()
+    return []
 
 
 def compose(state: State, ranked: Sequence[int], current: int | None) -> list[int]:

@@ -167,7 +167,7 @@ def is_better(challenger_N: np.ndarray, holder_N: np.ndarray) -> bool:
     challenger_N, holder_N : ndarray of bool
         Which of the same items each of them has right.
     """
-    from scipy.stats import binom
+    from scipy.stats import binomtest
 
     wins, losses = int((challenger_N & ~holder_N).sum()), int((holder_N & ~challenger_N).sum())
-    return wins > losses and float(binom.sf(wins - 1, wins + losses, 0.5)) < ALPHA
+    return wins > losses and bool(binomtest(wins, wins + losses, alternative="greater").pvalue < ALPHA)

@@ -308,7 +308,7 @@ class Database:
 
 
 def _take_lock(folder: Path) -> filelock.BaseFileLock:
-    lock = filelock.FileLock(folder / ".lock")
+    lock = filelock.FileLock(folder / ".lock", thread_local=False)  # a closing thread lets it go
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

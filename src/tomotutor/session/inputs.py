@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_folder
+from tomotutor.base.errors import TomoTutorError, shown
+from tomotutor.base.files import new_folder, safe_names
 from tomotutor.data.pool import Pool, concat
 from tomotutor.data.sources import Opened, Source, open_input
 from tomotutor.data.sources.copies import absolute, copy_lists, in_folder
@@ -45,6 +45,13 @@ class Input:
     prefix: str
     source: Source
     fingerprint: Fingerprint | None = None
+
+    def __post_init__(self) -> None:
+        if self.prefix in (".", "..") or any(c in self.prefix for c in "/\\:\0"):
+            raise TomoTutorError(
+                f"labels.sqlite: an added input is called {shown(self.prefix, 80)!r}; expected the name of a folder in "
+                f"'{FOLDER}'"
+            )
 
     def source_in(self, folder: Path) -> Source:
         """Return the source with the session's own copies of the lists."""
@@ -141,9 +148,7 @@ def open_new(source: Source, first: Source, prefixes: Sequence[str]) -> tuple[In
     """Open an input to add: its items are prepared as those of the session's first input, and called after its file."""
     source = absolute(source).replace(**{name: value for name, value in first.flat().items() if name in _ALIKE})
     opened = open_input(source).with_tilts_of(first)
-    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in opened.source.file.stem) or "items"
-    number = next(n for n in range(1, len(prefixes) + 2) if (stem if n == 1 else f"{stem}-{n}") not in prefixes)
-    new = Input(stem if number == 1 else f"{stem}-{number}", opened.source)
+    new = Input(safe_names([*prefixes, opened.source.file.stem])[-1], opened.source)
     return new, new.named(opened)
 
 

@@ -90,7 +90,7 @@ class TrainedModel:
         """
         from tomotutor.base.progress import ignore
         from tomotutor.learn.compute import available_threads
-        from tomotutor.learn.round import compute_for, load_pair, score_pool
+        from tomotutor.learn.inference import compute_for, load_pair, score_pool
 
         recipe = self.recipe
         pair = load_pair(self.shape, len(self.classes), recipe, round_folder(self.folder, self.record.number))

@@ -14,13 +14,15 @@ class Queue:
     ----------
     is_open : callable
         Whether a row still wants an answer; rows that got one elsewhere (by an import, say) are passed over.
+    shown : iterable of int
+        Rows answered before, the last one last, so that one can go back to them.
     """
 
-    def __init__(self, is_open: Callable[[int], bool]) -> None:
+    def __init__(self, is_open: Callable[[int], bool], shown: Iterable[int] = ()) -> None:
         self._is_open = is_open
         self._waiting: list[int] = []
-        self._shown: list[int] = []
-        self._position = -1
+        self._shown = list(shown)[-TRAIL:]
+        self._position = len(self._shown)
 
     @property
     def current(self) -> int | None:
@@ -36,7 +38,7 @@ class Queue:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._waiting, self._shown, self._position = [], [], -1
+        self._waiting, self._shown, self._position = [], [], 0
 
     def advance(self) -> None:
         """Go on: first through rows that were shown before one went back, then to the first that waits."""

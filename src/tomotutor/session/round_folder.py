@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file, new_folder
+from tomotutor.formats.arrays import read_npz
 from tomotutor.learn.results import PoolMap, PoolScores, renumbered
 
 if TYPE_CHECKING:
@@ -100,11 +100,11 @@ def has_weights(folder: Path) -> bool:
 
 
 def _load(path: Path, *keys: str, mend: str = "train anew") -> list[np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return [archive[key] for key in keys]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
-        raise TomoTutorError(f"{path}: damaged ({problem}); the labels are safe: {mend}") from None
+    mend = f"the labels are safe: {mend}"
+    found = read_npz(path, keys, mend)
+    if lacking := [key for key in keys if key not in found]:
+        raise TomoTutorError(f"{path}: damaged, it lacks {', '.join(lacking)}; {mend}")
+    return [found[key] for key in keys]
 
 
 def read_scores(session: Path, number: int, items: int) -> RoundScores:

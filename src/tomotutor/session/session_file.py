@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli_w
 
 import tomotutor
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.data.sources import Source
 from tomotutor.learn.recipe import Recipe
@@ -57,9 +57,8 @@ class SessionFile:
         except FileNotFoundError:
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
-            raise TomoTutorError(
-                f"{path}: damaged ({problem}); the labels in labels.sqlite are not touched by that"
-            ) from None
+            mend = "the labels in labels.sqlite are not touched by that"
+            raise unreadable(path, problem, "the description of a session", mend) from None
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""

@@ -94,12 +94,11 @@ class Worker:
         thread.join(timeout_s)
         return not thread.is_alive()
 
-    def stop(self) -> None:
-        """Cancel, wait, and start nothing any more."""
+    def refuse(self) -> None:
+        """Cancel, and start nothing any more; returns at once."""
         with self._guard:
             self._stopped = True
         self.cancel()
-        self.wait()
 
     def _begin(self) -> bool:
         with self._guard:

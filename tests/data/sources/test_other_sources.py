@@ -113,6 +113,19 @@ def test_bad_arrays(tmp_path):
     check("no such file", Source("array", str(tmp_path / "gone.npy")))
 
 
+def test_an_image_is_never_postscript(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **how: started.append(args))
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(TomoTutorError, match=r"a\.png: damaged, or not an image"):
+        open_pool(Source("images", str(tmp_path)))
+    assert not started
+
+
 def test_folder_of_images(tmp_path):
     pixels = RNG.integers(0, 256, (4, 10, 12, 3), np.uint8)
     for i, p in enumerate(pixels):
@@ -125,7 +138,7 @@ def test_folder_of_images(tmp_path):
     with pytest.raises(TomoTutorError, match=r"2\.png: 12×5 pixels in 3 channels, but 0\.png has 12×10"):
         pool.read(np.array([1]))
     (tmp_path / "class0" / "2.png").write_bytes(b"no image")
-    with pytest.raises(TomoTutorError, match=r"2\.png: not an image"):
+    with pytest.raises(TomoTutorError, match=r"2\.png: damaged, or not an image"):
         pool.read(np.array([1]))
 
 

@@ -62,7 +62,7 @@ def trained(name, ndim=2):
     pair, strategy = build(0), STRATEGIES[name](recipe)
     order = np.random.default_rng(3).permutation(N + LABELED)
     labeled_rows, rows = np.sort(order[:LABELED]), order[LABELED:]
-    fit(pair, pool.read(labeled_rows), y[labeled_rows], recipe, CPU, seed=1, strategy=strategy)
+    fit(pair, pool.read(labeled_rows).__getitem__, y[labeled_rows], recipe, CPU, seed=1, strategy=strategy)
     scores = predict(pair.parts(), pool.read, np.sort(rows), CPU)
 
     def make(shuffle=None):

@@ -59,7 +59,7 @@ def test_ll4al_network_has_the_papers_shape():
 def trained_teacher(name, with_student=True):
     pair = build_pair("resnet18", ndim=3, channels=1, edge=8, classes=2, width=0.25, seed=0)
     strategy = STRATEGIES[name](RECIPE)
-    fit(pair, X, Y, RECIPE, CPU, seed=1, strategy=strategy, with_student=with_student)
+    fit(pair, X.__getitem__, Y, RECIPE, CPU, seed=1, strategy=strategy, with_student=with_student)
     return pair, strategy
 
 
@@ -78,7 +78,7 @@ def test_only_these_strategies_touch_the_task_training():
         trained_teacher("random")[0],
         build_pair("resnet18", ndim=3, channels=1, edge=8, classes=2, width=0.25, seed=0),
     )
-    fit(none, X, Y, RECIPE, CPU, seed=1)
+    fit(none, X.__getitem__, Y, RECIPE, CPU, seed=1)
     for a, b in zip(plain.teacher.parameters(), none.teacher.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -115,7 +115,7 @@ def training(width: float = 1.0, batch: int = 16, repeats: int = 3) -> Figures:
             optimizer.step()
         return float(loss.detach())
 
-    ours_s, plain_s = _alternate(lambda: fit(ours, x, y, recipe, path, seed=0), plain_step, repeats)
+    ours_s, plain_s = _alternate(lambda: fit(ours, x.__getitem__, y, recipe, path, seed=0), plain_step, repeats)
     return {
         "width": width,
         "batch": batch,

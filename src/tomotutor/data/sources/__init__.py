@@ -102,6 +102,16 @@ def open_input(source: Source) -> Opened:
 def _open_items(source: Source) -> Pool:
     """Open items that come as they are, not cut from tomograms."""
     pool = (SOURCES | DATASETS)[source.kind](source)
+    if math.prod(pool.shape) > _LARGEST_ITEM:
+        size = "×".join(map(str, pool.shape[:0:-1]))
+        what = (
+            "subtomograms (cut them from tomograms with --particles)"
+            if pool.ndim == 3
+            else "images of a few megapixels"
+        )
+        raise TomoTutorError(
+            f"{source.path}: its items have {size} {'voxels' if pool.ndim == 3 else 'pixels'}; expected {what}"
+        )
     if pool.ndim == 2:
         if (
             source.preparation.rescale
@@ -113,12 +123,6 @@ def _open_items(source: Source) -> Pool:
                 f"{source.path}: its items are 2D; rescale, low-pass and tilt range are for 3D items: leave them out"
             )
         return pool
-    if math.prod(pool.shape) > _LARGEST_ITEM:
-        size = "×".join(map(str, pool.shape[:0:-1]))
-        raise TomoTutorError(
-            f"{source.path}: its items have {size} voxels; expected subtomograms (cut them from tomograms with "
-            "--particles)"
-        )
     if source.where.tilt_dir:
         raise TomoTutorError(
             f"{source.path}: its items belong to no tomogram, so --tilt-dir has no files for them; use --tilt-range"

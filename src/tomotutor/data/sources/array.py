@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, shown
 from tomotutor.data.pool import Cut, Pool
-from tomotutor.data.sources.base import Source
+from tomotutor.data.sources.base import Source, numbered
+from tomotutor.formats.arrays import names_in_npz, open_npy, read_npz
 from tomotutor.formats.file_array import FileArray
 
 
-def load_array(path: Path, key: str) -> np.ndarray | FileArray | None:
-    """Return the array `key` of an .npz file, or None where there is none; of an .npy file the array itself for key
-    "x", read where it is asked for.
-    """
+def load_array(path: Path, key: str) -> np.ndarray | None:
+    """Return the array `key` of an .npz file; None where there is none, and of an .npy file."""
     if not path.is_file():
         raise TomoTutorError(f"{path}: no such file")
-    try:
-        if path.suffix == ".npy":
-            return FileArray.of(path, np.load(path, mmap_mode="r", allow_pickle=False)) if key == "x" else None
-        with np.load(path, allow_pickle=False) as archive:
-            return archive.get(key)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
-        raise TomoTutorError(
-            f"{path}: not a NumPy file that can be read ({str(problem).splitlines()[0].rstrip('.')})"
-        ) from None
+    return None if path.suffix == ".npy" else read_npz(path, [key]).get(key)
 
 
 def open_array(source: Source) -> Pool:
@@ -37,12 +27,17 @@ def open_array(source: Source) -> Pool:
     (names) and `y` (a class number or name for each item, or a mask for each image, 255 for void): they serve as an
     oracle.
     """
-    found = load_array(source.file, source.where.key)
+    is_npy = source.file.suffix == ".npy"
+    found: np.ndarray | FileArray | None
+    if is_npy and source.where.key == "x":
+        found = open_npy(source.file)
+    else:
+        found = load_array(source.file, source.where.key)
     if found is None:
-        with np.load(source.file, allow_pickle=False) as archive:
-            keys = ", ".join(archive.files) or "no arrays"
+        keys = ", ".join(["x"] if is_npy else names_in_npz(source.file)) or "no arrays"
         raise TomoTutorError(
-            f"{source.path}: no array called {source.where.key!r}, but {keys}; say which holds the items with --key"
+            f"{source.path}: no array called {source.where.key!r}, but {shown(keys)}; say which holds the items with "
+            "--key"
         )
     array = found
     if array.dtype.kind not in "biuf":
@@ -57,8 +52,8 @@ def open_array(source: Source) -> Pool:
             f"{source.path}: x has the shape {array.shape}; expected (N,D,H,W), (N,H,W) or (N,H,W,C)"
             + (f" with --ndim {source.reading.ndim}" if source.reading.ndim else "")
         )
-    if len(array) == 0:
-        raise TomoTutorError(f"{source.path}: x is empty; expected at least one item")
+    if 0 in array.shape:
+        raise TomoTutorError(f"{source.path}: x is empty, its shape is {array.shape}; expected at least one item")
 
     def cut(row: int) -> Cut:
         item = array[row]
@@ -67,9 +62,9 @@ def open_array(source: Source) -> Pool:
     spatial = array.shape[1 : 1 + ndim]
     channels = array.shape[-1] if has_channels else 1
     y, names = load_array(source.file, "y"), load_array(source.file, "classes")
-    masks = y if source.file.suffix != ".npy" and y is not None and y.shape == (len(array), *spatial) else None
+    masks = y if y is not None and y.shape == (len(array), *spatial) else None
     return Pool(
-        tuple(str(i) for i in range(len(array))),
+        numbered(len(array), source),
         (channels, *spatial),
         cut,
         source.reading.protein or ("bright" if ndim == 3 else "none"),

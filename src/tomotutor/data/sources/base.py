@@ -8,10 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Pool
 from tomotutor.data.source import Source as Source
 from tomotutor.formats.volumes.volume import is_volume, open_volume
 from tomotutor.formats.volumes.voxels import Volume
+
+_MOST_ITEMS = 5_000_000
+
+
+def numbered(count: int, source: Source) -> tuple[str, ...]:
+    """Return the ids of items that have none but their number, from 0; a file may declare any number of them."""
+    if count > _MOST_ITEMS:
+        raise TomoTutorError(f"{source.path}: it has {count} items; expected up to {_MOST_ITEMS}: split it")
+    return tuple(map(str, range(count)))
 
 
 def open_source_volume(path: Path, source: Source) -> Volume:

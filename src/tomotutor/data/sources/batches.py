@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.data.pool import Cut, Pool
 from tomotutor.data.sources.base import Source
 
@@ -96,7 +96,7 @@ def read_batch(path: Path) -> dict[str, Any]:
             k.decode() if isinstance(k, bytes) else k: v.value if isinstance(v, _Array) else v for k, v in found.items()
         }
     except OSError as problem:
-        raise TomoTutorError(f"{path}: cannot be read ({problem.strerror})") from None
+        raise unreadable(path, problem, "a batch of CIFAR") from None
     except Exception as problem:  # whatever a forged pickle does to the reader
         raise TomoTutorError(
             f"{path}: not a batch of CIFAR ({type(problem).__name__}: {problem}); take the binary version of the data "

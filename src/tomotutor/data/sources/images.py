@@ -7,11 +7,12 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Cut, Pool
 from tomotutor.data.sources.base import Source
+from tomotutor.formats.image import open_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -28,16 +29,12 @@ def resized(image: Image.Image, size: tuple[int, ...], *, nearest: bool = False)
     return image.resize((width, height), how).crop((left, top, left + edge, top + edge))
 
 
-def load_image(file: Path | BytesIO, size: tuple[int, ...] = (), *, mode: str = "") -> np.ndarray:
-    """Read an image as (C, y, x), resized, and in one of Pillow's modes if that is given."""
-    try:
-        with Image.open(file) as opened:
-            image: Image.Image = opened
-            if mode or image.mode in ("P", "RGBA", "CMYK", "LA"):
-                image = image.convert(mode or "RGB")
-            pixels = np.asarray(resized(image, size) if size else image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise TomoTutorError(f"{file}: not an image that can be read ({str(problem).splitlines()[0]})") from None
+def load_image(file: Path | BytesIO, size: tuple[int, ...] = (), *, mode: str = "", name: str = "") -> np.ndarray:
+    """Read an image as (C, y, x), resized, and in one of Pillow's modes if that is given; `name` is for messages."""
+    with open_image(file, name=name) as image:
+        if mode or image.mode in ("P", "RGBA", "CMYK", "LA"):
+            image = image.convert(mode or "RGB")
+        pixels = np.asarray(resized(image, size) if size else image)
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 
 

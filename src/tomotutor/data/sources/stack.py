@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Cut, Pool
-from tomotutor.data.sources.base import Source, open_source_volume
+from tomotutor.data.sources.base import Source, numbered, open_source_volume
 
 
 def open_stack(source: Source) -> Pool:
@@ -41,7 +41,7 @@ def open_stack(source: Source) -> Pool:
         return Cut((data[row * slices : (row + 1) * slices] if slices else data[row])[None])
 
     return Pool(
-        tuple(str(i) for i in range(len(data) // max(slices, 1))),
+        numbered(len(data) // max(slices, 1), source),
         (1, *shape),
         cut,
         source.reading.protein or ("bright" if len(shape) == 3 else "none"),

@@ -16,6 +16,7 @@ from tomotutor.data.sources.array import load_array
 from tomotutor.data.sources.base import Source
 from tomotutor.data.sources.batches import split_of
 from tomotutor.data.sources.images import image_pool, load_image, resized
+from tomotutor.formats.image import open_image
 from tomotutor.formats.mask_png import VOID
 
 # label ids of Cityscapes that are evaluated, in the order of their train ids; all others are void
@@ -66,18 +67,14 @@ def _mask_reader(files: Sequence[Path], source: Source, table: np.ndarray) -> Ca
     """Return a function from row to mask: read when asked for, resized as the images are."""
 
     def read(row: int) -> np.ndarray:
-        try:
-            with Image.open(files[row]) as opened:
-                if opened.mode not in ("L", "P"):
-                    raise ValueError(f"found {opened.mode} pixels, expected one byte each")
-                values = np.asarray(
+        with open_image(files[row], "a mask") as opened:
+            if opened.mode not in ("L", "P"):
+                raise ValueError(f"found {opened.mode} pixels, expected one byte each")
+            return table[
+                np.asarray(
                     resized(opened, source.preparation.size, nearest=True) if source.preparation.size else opened
                 )
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-            raise TomoTutorError(
-                f"{files[row]}: not a mask that can be read ({str(problem).splitlines()[0]})"
-            ) from None
-        return table[values]
+            ]
 
     return read
 
@@ -138,7 +135,7 @@ def _open_packed(source: Source, split: str) -> Pool:
 
     def load(row: int) -> np.ndarray:
         data = blob[offsets[row] : offsets[row + 1]].tobytes()
-        return load_image(io.BytesIO(data), source.preparation.size, mode="RGB")
+        return load_image(io.BytesIO(data), source.preparation.size, mode="RGB", name=f"{source.path}, image {row}")
 
     def truth(row: int) -> np.ndarray:
         mask = Image.fromarray(table[y[row]], "L")

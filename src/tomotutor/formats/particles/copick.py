@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError, shown
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.formats.particles.euler import angles_to_matrix, matrix_to_angles
 from tomotutor.formats.particles.table import UNTOLD, Column, Extra, ParticleTable, Reading
@@ -33,10 +33,8 @@ def picks_in(path: Path) -> list[Path]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise TomoTutorError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as problem:
-        raise TomoTutorError(f"{path}: not a JSON file that can be read ({shown(str(problem), 80)})") from None
+        raise unreadable(path, problem, "a JSON file") from None
     if isinstance(content, dict) and "pickable_objects" in content:
         raise TomoTutorError(
             f"{path}: this is the configuration of a copick project; name the folder of its picks (with ExperimentRuns "

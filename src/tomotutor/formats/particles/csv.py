@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError, shown
+from tomotutor.base.errors import TomoTutorError, shown, unreadable
 from tomotutor.base.files import new_file
+from tomotutor.formats.label_csv import guarded, unguarded
 from tomotutor.formats.particles.table import UNTOLD, Column, Extra, ParticleTable, Reading, class_numbers
 
 _FRAMES = {
@@ -37,10 +38,8 @@ def _load(path: Path) -> tuple[list[str], list[list[str]], str]:
         first = text.partition("\n")[0]
         delimiter = max(",;\t", key=first.count)
         table = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
-    except FileNotFoundError:
-        raise TomoTutorError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise TomoTutorError(f"{path}: not a CSV file that can be read ({problem})") from None
+        raise unreadable(path, problem, "a CSV file") from None
     header = [name.strip() for name in table[0]] if table else []
     if len(set(header)) < len(header):
         raise TomoTutorError(
@@ -125,11 +124,12 @@ def _classes(
     if cells is None:
         return None, ()
     if not all(map(_is_number, cells)):
-        names = sorted({cell.strip() for cell in cells})
+        found = [unguarded(cell.strip()) for cell in cells]
+        names = sorted(set(found))
         number = {name: n for n, name in enumerate(names, start=1)}
-        return np.array([number[cell.strip()] for cell in cells]), tuple(names)
+        return np.array([number[name] for name in found]), tuple(names)
     class_N = class_numbers(np.array([cell.strip() for cell in cells], np.float64), path, "column class")
-    of = dict(zip(class_N.tolist(), titles or [""] * len(cells), strict=True))
+    of = dict(zip(class_N.tolist(), map(unguarded, titles or [""] * len(cells)), strict=True))
     return class_N, tuple(of[n] for n in sorted(of)) if all(of.values()) and sorted(of) == list(
         range(1, len(of) + 1)
     ) else ()
@@ -159,7 +159,8 @@ def write_csv(table: ParticleTable, path: Path) -> None:
         columns["class"] = [str(c) for c in table.class_N.tolist()]
         if table.class_names:
             columns["class_name"] = [
-                table.class_names[c - 1] if 0 < c <= len(table.class_names) else "" for c in table.class_N.tolist()
+                guarded(table.class_names[c - 1]) if 0 < c <= len(table.class_names) else ""
+                for c in table.class_N.tolist()
             ]
     if table.score_N is not None:
         columns["score"] = [f"{v:.8g}" for v in table.score_N.tolist()]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError, shown
+from tomotutor.base.errors import TomoTutorError, shown, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.formats.particles.euler import dynamo_from_relion, relion_from_dynamo
 from tomotutor.formats.particles.table import (
@@ -87,10 +87,8 @@ def read_dynamo(path: Path, reading: Reading = UNTOLD) -> ParticleTable:
 def _lines(path: Path) -> list[str]:
     try:
         return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except FileNotFoundError:
-        raise TomoTutorError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError):
-        raise TomoTutorError(f"{path}: not text that can be read; expected a Dynamo table") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise unreadable(path, problem, "the text of a Dynamo table") from None
 
 
 def map_of(path: Path) -> Path | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.formats.particles.dynamo import checked_numbers, copy_map, named, write_map
 from tomotutor.formats.particles.euler import em_from_relion, relion_from_em
@@ -54,10 +54,8 @@ def _load(path: Path) -> tuple[np.ndarray, bytes]:
     """Return the particles (N, 20) as they are stored, and the header."""
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
-        raise TomoTutorError(f"{path}: no such file") from None
     except OSError as problem:
-        raise TomoTutorError(f"{path}: cannot be read ({problem.strerror})") from None
+        raise unreadable(path, problem, "an EM file") from None
     if len(raw) < _HEADER:
         raise TomoTutorError(f"{path}: found {len(raw)} bytes; expected an EM file, with a header of {_HEADER}")
     order = ">" if raw[0] in _BIG_ENDIAN else "<"

@@ -21,13 +21,9 @@ def _wrapped(angles_deg: np.ndarray) -> np.ndarray:
 
 def angles_to_matrix(angles_deg_N3: np.ndarray) -> np.ndarray:
     """Return A (N, 3, 3) of RELION's rot, tilt, psi."""
-    (sr, st, sp), (cr, ct, cp) = (function(np.deg2rad(angles_deg_N3)).T for function in (np.sin, np.cos))
-    rows = [
-        [cp * ct * cr - sp * sr, cp * ct * sr + sp * cr, -cp * st],
-        [-sp * ct * cr - cp * sr, -sp * ct * sr + cp * cr, sp * st],
-        [st * cr, st * sr, ct],
-    ]
-    return np.moveaxis(np.array(rows), -1, 0)
+    from scipy.spatial.transform import Rotation
+
+    return np.swapaxes(Rotation.from_euler("ZYZ", angles_deg_N3, degrees=True).as_matrix(), -1, -2)
 
 
 def matrix_to_angles(a_N33: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.formats.particles.table import UNTOLD, Column, Extra, ParticleTable, Reading
 
@@ -89,10 +89,8 @@ def _voxel_size(head: bytes) -> float:
 def _read(path: Path) -> _Model:
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
-        raise TomoTutorError(f"{path}: no such file") from None
     except OSError as problem:
-        raise TomoTutorError(f"{path}: cannot be read ({problem.strerror})") from None
+        raise unreadable(path, problem, "an IMOD model") from None
     if raw[: len(_ID)] != _ID:
         raise TomoTutorError(
             f"{path}: it begins with {raw[:8]!r}; expected an IMOD model in binary form ({_ID.decode()})"

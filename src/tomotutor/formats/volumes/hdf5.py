@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
-from tomotutor.formats.volumes.voxels import LazyArray, Volume, check_chunk, first_sentence, size_text
+from tomotutor.base.errors import TomoTutorError, unreadable
+from tomotutor.formats.volumes.voxels import LazyArray, Volume, check_chunk, size_text
 
 _MAX_DEPTH, _MAX_NODES = 8, 1_000_000
 _EMAN = "MDF/images"  # EMAN2 keeps each volume of a stack as an array of its own: MDF/images/<number>/image
@@ -53,7 +53,7 @@ def open_hdf5(path: Path, key: str = "") -> Volume:
             file.close()
         if isinstance(problem, TomoTutorError):
             raise
-        raise TomoTutorError(f"{path}: not a readable HDF5 file ({first_sentence(problem)})") from None
+        raise unreadable(path, problem, "an HDF5 file") from None
     return Volume(LazyArray(array, path, tuple(range(len(array.shape)))), voxel, is_volume_stack=len(array.shape) == 4)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.formats.file_array import FileArray, Index
 
+MAX_UNPACKED_BYTES = 2**28  # of a file that is compressed to less than a hundredth
+MAX_READ_BYTES = 2**35  # what is read at once; larger volumes are read in parts
 MAX_CHUNK_BYTES = 2**31  # a chunk is decompressed as a whole, whatever small part of it is asked for
 
 
@@ -46,13 +49,21 @@ class LazyArray:
         theirs: list[int | slice] = [0] * len(self._array.shape)
         for axis, part in zip(self._axes, parts, strict=True):
             theirs[axis] = part
+        asked = [
+            len(range(*part.indices(size)))
+            for size, part in zip(self.shape, parts, strict=True)
+            if isinstance(part, slice)
+        ]
+        if math.prod(asked) * self.dtype.itemsize > MAX_READ_BYTES:
+            raise TomoTutorError(
+                f"{self._path}: {size_text(tuple(asked))} voxels are too many to be read at once; expected up to 32 GiB"
+            )
         try:
             values = np.asarray(self._array[tuple(theirs)])
+        except TomoTutorError:
+            raise
         except Exception as problem:  # decompressors of many makes raise whatever they like about a damaged file
-            raise TomoTutorError(
-                f"{self._path}: its voxels cannot be read ({first_sentence(problem)}); the file is damaged: copy it "
-                "again"
-            ) from None
+            raise unreadable(self._path, problem, "a volume", "the file is damaged: copy it again") from None
         kept = [axis for axis, part in zip(self._axes, parts, strict=True) if isinstance(part, slice)]
         return values.transpose([sorted(kept).index(axis) for axis in kept])
 
@@ -112,6 +123,10 @@ def size_text(shape: tuple[int, ...]) -> str:
     return "×".join(str(size) for size in shape[::-1])
 
 
-def first_sentence(problem: BaseException) -> str:
-    """Return the first line of an error of another library."""
-    return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")[:300]
+def check_unpacked(path: Path, packed: int, unpacked: int, mend: str) -> None:
+    """Raise a TomoTutorError where a small compressed file says that it unpacks to a huge one (sizes in bytes)."""
+    if unpacked > MAX_UNPACKED_BYTES and unpacked > 100 * packed:
+        raise TomoTutorError(
+            f"{path}: {packed} bytes that unpack to {unpacked}; expected at most 100 times as many: if that is meant, "
+            f"{mend}"
+        )

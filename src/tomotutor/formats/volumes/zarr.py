@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
-from tomotutor.formats.volumes.voxels import LazyArray, Volume, check_chunk, first_sentence, size_text
+from tomotutor.base.errors import TomoTutorError, unreadable
+from tomotutor.formats.volumes.voxels import LazyArray, Volume, check_chunk, size_text
 
 log = logging.getLogger(__name__)
 
@@ -84,20 +85,20 @@ def open_zarr(path: Path, key: str = "", near_angst: float = 0.0) -> Volume:
     try:
         name, axes, voxel = _choose(path, key, near_angst)
         folder = _inside(path, name)
-        node = _metadata(folder)
+        node = _metadata(folder, path)
         _check_array(folder, node)
         if "data_type" in node and zarr.__version__.startswith("2."):
             raise TomoTutorError(
                 f"{path}: Zarr format 3, which zarr {zarr.__version__} does not read; install zarr 3 (copick's extra "
                 "excludes it)"
             )
-        array = zarr.open_array(str(folder), mode="r")
+        array = zarr.open_array(_store(zarr, folder, path), mode="r")
         if list(array.shape) != node["shape"]:
             raise ValueError("its metadata contradict each other")
     except TomoTutorError:
         raise
     except Exception as problem:  # damaged metadata make zarr and the lines above raise all kinds of errors
-        raise TomoTutorError(f"{path}: not Zarr data that can be read ({first_sentence(problem)})") from None
+        raise unreadable(path, problem, "Zarr data") from None
     axes = axes or tuple(range(array.ndim))
     if max(axes) >= array.ndim or any(size != 1 for axis, size in enumerate(array.shape) if axis not in axes):
         raise TomoTutorError(
@@ -107,9 +108,47 @@ def open_zarr(path: Path, key: str = "", near_angst: float = 0.0) -> Volume:
     return Volume(LazyArray(array, path, axes), voxel, is_volume_stack=len(axes) == 4)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _store(zarr: Any, folder: Path, root: Path) -> Any:
+    """Return a store of the package zarr for the array in `folder` that follows no link out of `root`."""
+    if zarr.__version__.startswith("2."):
+
+        class Inside2(zarr.DirectoryStore):
+            def _fromfile(self, fn: str) -> Any:
+                _check_link(Path(fn), root)
+                return super()._fromfile(fn)
+
+        return Inside2(str(folder))
+
+    class Inside(zarr.storage.LocalStore):
+        def get_sync(self, key: str, **how: Any) -> Any:
+            _check_link(folder / key, root)
+            return super().get_sync(key, **how)
+
+        async def get(self, key: str, *args: Any, **how: Any) -> Any:
+            _check_link(folder / key, root)
+            return await super().get(key, *args, **how)
+
+        async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
+            asked = list(key_ranges)
+            for key, _ in asked:
+                _check_link(folder / key, root)
+            return await super().get_partial_values(prototype, asked)
+
+    return Inside(folder, read_only=True)
+
+
+def _check_link(path: Path, root: Path) -> None:
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise TomoTutorError(
+            f"{root}: its part {path.relative_to(root)} is a link that leaves the folder, which is not followed; put "
+            "the data there"
+        )
+
+
+def _json(path: Path, root: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
+    _check_link(path, root)
     if path.stat().st_size > _MAX_METADATA:
         raise TomoTutorError(f"{path}: metadata of {path.stat().st_size} bytes; expected a few thousand")
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -118,15 +157,15 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _metadata(folder: Path) -> dict[str, Any]:
+def _metadata(folder: Path, root: Path) -> dict[str, Any]:
     """Return the metadata of an array or group: zarr.json of format 3, or .zarray of format 2 ({} for a group of format
     2).
     """
-    return _json(folder / "zarr.json") or _json(folder / ".zarray")
+    return _json(folder / "zarr.json", root) or _json(folder / ".zarray", root)
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
-    found = _json(folder / "zarr.json").get("attributes") or _json(folder / ".zattrs")
+def _attributes(folder: Path, root: Path) -> dict[str, Any]:
+    found = _json(folder / "zarr.json", root).get("attributes") or _json(folder / ".zattrs", root)
     return {**found, **found.get("ome", {})}  # OME-Zarr 0.5 has its own under "ome"
 
 
@@ -150,16 +189,16 @@ def _is_array(node: dict[str, Any]) -> bool:
 
 def _choose(path: Path, key: str, near_angst: float) -> tuple[str, tuple[int, ...], float]:
     """Return name, axes ((): as they are) and voxel size of the array to open."""
-    if _is_array(_metadata(path)):
+    if _is_array(_metadata(path, path)):
         return "", (), 0.0
-    attributes = _attributes(path)
-    if key and _is_array(_metadata(_inside(path, key))):
+    attributes = _attributes(path, path)
+    if key and _is_array(_metadata(_inside(path, key), path)):
         return key, (), 0.0
     if attributes.get("multiscales"):
         return _choose_level(attributes["multiscales"][0], near_angst)
     arrays = {}
     for folder in sorted(p for p in path.iterdir() if p.is_dir()):
-        node = _metadata(folder)
+        node = _metadata(folder, path)
         if len(node.get("shape", ())) in (3, 4):
             arrays[folder.name] = node["shape"]
     if len(arrays) == 1:

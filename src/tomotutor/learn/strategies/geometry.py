@@ -54,23 +54,14 @@ def spread(first: int, square_to: Callable[[int], np.ndarray], k: int, rng: np.r
 
 
 def k_means(x_ND: np.ndarray, k: int, rng: np.random.Generator, iterations: int = 50) -> np.ndarray:
-    """Return the cluster of each row: Lloyd's algorithm from a k-means++ start; fewer than k clusters where rows
+    """Return the cluster of each row: scikit-learn's k-means from a start by `spread`; fewer than k clusters where rows
     coincide.
     """
+    from sklearn.cluster import KMeans  # not before it is needed: it takes long to import
+
     norm_N = np.square(x_ND).sum(1)
     start = spread(int(rng.integers(len(x_ND))), lambda i: norm_N + norm_N[i] - 2 * (x_ND @ x_ND[i]), k, rng)
-    centres = x_ND[start].copy()
-    cluster_N = np.full(len(x_ND), -1)
-    for _ in range(iterations):
-        before = cluster_N
-        cluster_N = np.concatenate([square.argmin(1) for _, square in blocks(x_ND, centres)])
-        if (cluster_N == before).all():
-            break
-        sums = np.zeros_like(centres)
-        np.add.at(sums, cluster_N, x_ND)
-        count = np.bincount(cluster_N, minlength=len(centres))
-        centres[count > 0] = sums[count > 0] / count[count > 0, None]
-    return cluster_N
+    return KMeans(len(start), init=x_ND[start], n_init=1, max_iter=iterations, tol=0).fit_predict(x_ND)
 
 
 def unit(x_ND: np.ndarray) -> np.ndarray:
