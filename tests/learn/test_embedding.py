@@ -20,7 +20,7 @@ N = 10
 
 def make_pool(n=N, tilts=None, prefix="item"):
     x = np.random.default_rng(0).normal(size=(n, 1, 8, 8, 8)).astype(np.float32)
-    tilt = np.zeros((0, 2)) if tilts is None else np.array(tilts, float)
+    tilt = None if tilts is None else np.array(tilts, float)
     return Pool(tuple(f"{prefix} {i}" for i in range(n)), (1, 8, 8, 8), lambda row: Cut(x[row]), tilt_range_N2=tilt)
 
 

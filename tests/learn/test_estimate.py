@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from tomotutor.learn import estimate as estimates
-from tomotutor.learn.estimate import advice, estimate, purity
+from tomotutor.learn.estimate import CENTRE, DEVIATION, FOLDS, advice, estimate, purity
 from tomotutor.learn.head import fit_head
 from tomotutor.learn.results import Answers
 
@@ -34,9 +34,9 @@ def session(seed, checks=8, labels=60):
         margin = top[:, -1] - top[:, -2]
         margin[np.concatenate([rows, check])] = 2
         rows = np.concatenate([rows, np.argsort(margin)[:10]])
-    head = fit_head(x, rows, y[rows], 4)
+    head = fit_head(x, rows, y[rows], 4, folds=FOLDS)
     answers = answers_of(head, x, np.concatenate([rows, check]), np.concatenate([y[rows], y[check]]))
-    found = estimate(head, x, answers, check_rows=check, check_label=y[check], random_rows=rows[:20])
+    found = estimate(head, x, answers, check_rows=check, check_label=y[check])
     return found, float((answers.class_N == y).mean()), head, x, y, answers
 
 
@@ -55,19 +55,22 @@ def test_labels_chosen_by_margin_do_not_drag_the_estimate_down():
 
 def test_it_says_what_it_rests_on_and_check_particles_count():
     found, _, head, x, _, answers = session(0)
-    assert found.checked == 28 and f"28 particles drawn at random, {found.right} of them right" in found.basis
+    assert found.checked == 8 and f"8 check particles, {found.right} of them right" in found.basis
     alone = estimate(head, x, answers)
     assert alone.checked == 0 and alone.basis == "calibrated confidence of the head, on 60 labels"
-    assert found.high - found.low < alone.high - alone.low
+    assert found.right == 4 and found.share < alone.share  # half of them wrong pull it down
     wrong = estimate(head, x, answers, check_rows=np.arange(40), check_label=(answers.class_N[:40] + 1) % 4)
     assert wrong.share < alone.share - 0.2  # forty check particles, all wrong, outweigh any confidence
 
 
-def test_recall_of_a_calibrated_head_is_the_true_one():
-    found, _, _, _, y, answers = session(1)
-    recall = [(answers.class_N[y == c] == c).mean() for c in range(4)]
-    assert found.macro_recall == pytest.approx(np.mean(recall), abs=0.06)
-    np.testing.assert_allclose(found.recall_C, recall, atol=0.16)
+def test_recall_is_the_true_one_on_average():
+    off = []
+    for seed in range(10):
+        found, _, _, _, y, answers = session(seed)
+        recall = [(answers.class_N[y == c] == c).mean() for c in range(4)]
+        assert found.macro_recall == pytest.approx(found.recall_C.mean())
+        off.append(found.recall_C - recall)
+    np.testing.assert_allclose(np.mean(off, axis=0), 0, atol=0.06)
 
 
 def test_posterior_is_where_the_density_is_highest():
@@ -78,7 +81,7 @@ def test_posterior_is_where_the_density_is_highest():
 
     def density(w):
         z = w[0] + w[1] * s + w[2] * chosen
-        prior = w[0] ** 2 / 2 + (w[1] - 1) ** 2 * 2 + w[2] ** 2 / (2 * estimates.SELECTED**2)
+        prior = sum((v - m) ** 2 / (2 * d**2) for v, m, d in zip(w, CENTRE, DEVIATION, strict=True))
         return (right * z - np.log1p(np.exp(z))).sum() - prior
 
     for step in 0.01 * np.eye(3):

@@ -25,7 +25,7 @@ from tomotutor.benchmark.answers import (
     typical_order,
 )
 from tomotutor.learn.doubts import find_doubts
-from tomotutor.learn.estimate import estimate
+from tomotutor.learn.estimate import FOLDS, estimate
 from tomotutor.learn.head import Head, fit_head
 from tomotutor.learn.results import Answers
 
@@ -112,7 +112,6 @@ def estimates(whole: Embedded, seed: int) -> Iterator[Line]:
             answers,
             check_rows=checked,
             check_label=data.truth_N[checked],
-            random_rows=random,
         )
         line = {"kind": "estimate", "set": data.name, "seed": seed, "labels": budget}
         yield {**line, "truth": float((class_N == data.truth_N).mean()), **_rounded(found.share, found.low, found.high)}
@@ -124,7 +123,7 @@ def _rounded(share: float, low: float, high: float) -> Line:
 
 def _fit(data: Embedded, rows: np.ndarray, classes: int, temperature: float | None = None) -> Head:
     rows = rows.astype(np.int64)
-    return fit_head(data.teacher_ND, rows, data.truth_N[rows], classes, temperature=temperature)
+    return fit_head(data.teacher_ND, rows, data.truth_N[rows], classes, folds=FOLDS, temperature=temperature)
 
 
 def run(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[Line], None]) -> list[Line]:

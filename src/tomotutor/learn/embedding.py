@@ -225,9 +225,7 @@ def _look(
     if pool.ndim == 2:
         return sums
     views_N = np.ones(len(block), np.float32)
-    lopsided_N = np.zeros(len(block), bool)
-    if len(pool.tilt_range_N2):
-        lopsided_N = np.array(asymmetric(pool.tilt_range_N2[block]), bool)
+    lopsided_N = np.array(asymmetric(pool.tilt_range_N2[block]), bool)
     for turn in "yxz":
         turned = np.flatnonzero(~lopsided_N) if turn != "y" else np.arange(len(block))
         if len(turned):

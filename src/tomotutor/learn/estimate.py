@@ -11,7 +11,9 @@ from tomotutor.learn.head import Head
 from tomotutor.learn.results import Answers
 
 LEVEL = 0.95
-SELECTED = 0.7  # deviation of the shift, in logits, by which labels that a rule chose may be harder or easier
+FOLDS = 10  # of the head: with fewer, held-out answers come from heads that know too little
+# mean and deviation of a, b, d before any label; chosen on 24 sessions each of two kinds of data (docs/evidence.md)
+CENTRE, DEVIATION = (0.5, 1.0, -0.5), (1.0, 0.7, 0.7)
 DRAWS = 4000
 STEPS = 50  # of Newton's method
 FEW = 5  # labels below which a class is not known
@@ -34,7 +36,7 @@ class Estimate:
     recall_C : ndarray
         Of each class; nan for those without labels.
     right, checked : int
-        Right predictions among the representative ones, and how many these are.
+        Right predictions of check particles, and how many these are.
     basis : str
         What it rests on, in words.
     """
@@ -56,7 +58,6 @@ def estimate(
     *,
     check_rows: np.ndarray | None = None,
     check_label: np.ndarray | None = None,
-    random_rows: np.ndarray | None = None,
     seed: int = 0,
 ) -> Estimate:
     """Estimate the share of right answers from calibrated confidence, corrected by what is known of right and wrong.
@@ -64,28 +65,26 @@ def estimate(
     Confidence alone is no measure: the labels that it is calibrated on were chosen by margin or typicality, so the
     share of right ones among them is not the pool's. Two things correct this. First, only P(right | confidence) is
     learned from them, and is averaged over the confidences of the *unlabeled pool*: that takes care of a choice by
-    confidence (covariate shift). Second, labels chosen by a rule may be harder or easier than others of the same
-    confidence, so they have a shift of their own, which representative predictions have not:
+    confidence (covariate shift). Second, labels chosen by a rule are harder than others of the same confidence, and
+    their held-out answers come from heads of fewer labels, so they have a shift of their own, which check particles
+    have not:
 
-        P(right_i) = σ(a + b·s_i + d·[chosen by a rule]),  s = log(c / (1 − c)),  c the head's confidence
+        P(right_i) = σ(a + b·s_i + d·[held out]),  s = log(c / (1 − c)),  c the head's confidence
 
-    a ~ N(0, 1), b ~ N(1, ½²), d ~ N(0, SELECTED²). Data are the held-out predictions of the labels (each by a head that
-    has not seen it) and the predictions of check particles. Representative are the check particles, and labels that
-    were drawn uniformly (`random_rows`). The posterior is Gaussian about its maximum (Laplace); the interval is that
-    of the share under its draws, right and wrong of each item drawn, too.
+    with Gaussian priors of a, b, d (`CENTRE`, `DEVIATION`). Data are the held-out answers about the labels whose class
+    the head of the other folds knew, and the predictions of check particles. The posterior is Gaussian about its
+    maximum (Laplace); the interval is that of the share under its draws, with right and wrong of each item drawn, too.
 
     Parameters
     ----------
     head : Head
-        With folds, on the pool's embedding.
+        On the pool's embedding, with `FOLDS` folds.
     embedding_ND : ndarray
         That embedding.
     answers : Answers
         The pool's answers, for its labels.
     check_rows, check_label : ndarray, optional
         Check particles that have a label: never among the head's own labels.
-    random_rows : ndarray, optional
-        Those of the head's labels that were drawn uniformly from the pool.
     seed : int
         Of the draws.
     """
@@ -94,15 +93,14 @@ def estimate(
     check_label = np.zeros(0, np.int64) if check_label is None else np.asarray(check_label, np.int64)
     probs_NC = head.probs(embedding_ND).astype(np.float64)
     held_LC = np.exp(head.held_out_LC)
-    told_L = held_LC.sum(1) > 0.5
-    representative_L = np.isin(head.rows, [] if random_rows is None else random_rows)
+    told_L = held_LC[np.arange(len(head.rows)), head.label_L] > 0  # the others' class was unknown: no answer to judge
     checked_NC = probs_NC[check_rows]
     s_M = np.concatenate([logit(held_LC[told_L].max(1)), logit(checked_NC.max(1))])
     right_M = np.concatenate(
         [held_LC[told_L].argmax(1) == head.label_L[told_L], checked_NC.argmax(1) == check_label]
     ).astype(float)
-    chosen_M = np.concatenate([~representative_L[told_L], np.zeros(len(check_rows), bool)])
-    mean_3, covariance_33 = _posterior(s_M, right_M, chosen_M)
+    held_M = np.concatenate([np.ones(int(told_L.sum()), bool), np.zeros(len(check_rows), bool)])
+    mean_3, covariance_33 = _posterior(s_M, right_M, held_M)
     open_N = np.flatnonzero(~answers.labeled_N)
     n = len(answers.class_N)
     s_N = logit(probs_NC[open_N].max(1))
@@ -116,12 +114,10 @@ def estimate(
     share_D = (right_D + n - len(open_N)) / n
     low, high = np.quantile(share_D, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     recall_C = _recall(probs_NC[open_N], sigmoid(mean_3[0] + mean_3[1] * s_N), answers, head)
-    representative_M = ~chosen_M
-    checked = int(representative_M.sum())
-    right = int(right_M[representative_M].sum())
-    basis = f"calibrated confidence of the head, on {int(chosen_M.sum())} labels"
+    checked, right = len(check_rows), int(right_M[~held_M].sum())
+    basis = f"calibrated confidence of the head, on {int(held_M.sum())} labels"
     if checked:
-        basis += f" and {checked} particles drawn at random, {right} of them right"
+        basis += f" and {checked} check particles, {right} of them right"
     return Estimate(
         float(share_D.mean()), float(low), float(high), float(np.nanmean(recall_C)), recall_C, right, checked, basis
     )
@@ -138,10 +134,10 @@ def sigmoid(z_N: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-z_N))
 
 
-def _posterior(s_M: np.ndarray, right_M: np.ndarray, chosen_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _posterior(s_M: np.ndarray, right_M: np.ndarray, held_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and covariance of (a, b, d), by Newton's method."""
-    x_M3 = np.column_stack([np.ones(len(s_M)), s_M, chosen_M])
-    centre_3, precision_3 = np.array([0.0, 1.0, 0.0]), np.array([1.0, 4.0, 1 / SELECTED**2])
+    x_M3 = np.column_stack([np.ones(len(s_M)), s_M, held_M])
+    centre_3, precision_3 = np.array(CENTRE), 1 / np.square(DEVIATION)
     w_3 = centre_3.copy()
     hessian_33 = np.diag(precision_3)
     for _ in range(STEPS):
