@@ -18,6 +18,7 @@ FAST = {
     "initial_size": "8",
     "query_size": "6",
     "start": "scratch",
+    "between": "round",
 }
 
 

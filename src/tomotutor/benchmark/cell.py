@@ -73,7 +73,8 @@ class Cell:
         """What the recipe differs in from its preset."""
         own = self.experiment.reference if self.method == REFERENCE else self.experiment.methods[self.method]
         sizes = {"initial_size": str(self.plan.budgets[0]), "query_size": str(self.queries[0]), "seed": str(self.seed)}
-        return {**self.plan.settings, **(own or {}), **sizes, **self.changes}
+        # rules of a round are compared: nothing else may order the queue meanwhile
+        return {"between": "round", **self.plan.settings, **(own or {}), **sizes, **self.changes}
 
     @property
     def asked(self) -> Line:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from tomotutor.base.progress import Report, ignore
-from tomotutor.data.pool import Pool
-from tomotutor.learn.compute import Compute
-from tomotutor.learn.models import Net
 from tomotutor.learn.results import PoolMap
 from tomotutor.learn.strategies.geometry import k_means, squared_distances, unit
-from tomotutor.learn.train import predict
 
 MOST_ITEMS = 20_000  # looked at in a larger pool; the rest waits for the first round
 
 
-def map_pool(
-    net: Net, pool: Pool, rows: np.ndarray, compute: Compute, *, groups: int, seed: int, report: Report = ignore
-) -> PoolMap:
-    """Embed items, put them on a map, and group those that look alike.
+def map_pool(embed: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, *, groups: int, seed: int) -> PoolMap:
+    """Put items on a map, and group those that look alike.
 
     Parameters
     ----------
-    net : Net
-        A pretrained teacher.
-    pool, rows
-        Items, and which of them may be asked; of more than `MOST_ITEMS` a random part.
-    compute, report
-        Where to run; progress.
+    embed : callable
+        Returns the embedding (N, D) of some pool rows.
+    rows : ndarray
+        Which items may be asked; of more than `MOST_ITEMS` a random part.
     groups : int
         Number of groups: k-means of the embedding scaled to length 1.
     seed : int
@@ -45,7 +38,7 @@ def map_pool(
     if len(rows) > MOST_ITEMS:
         rows = rng.choice(rows, MOST_ITEMS, replace=False)
     rows = np.sort(rows)
-    x_ND = unit(predict({"net": net}, pool.read, rows, compute, report=report)["net"].embedding_ND)
+    x_ND = unit(embed(rows))
     some_ND = x_ND[:: max(1, len(rows) // 5000)]
     axes = min(2, *some_ND.shape)
     xy_N2 = np.zeros((len(rows), 2), np.float32)

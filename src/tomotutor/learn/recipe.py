@@ -126,6 +126,8 @@ class Query:
         Labels before the first training, and after each further one (M).
     candidate_factor : int
         |R_U| = candidate_factor · M candidates are scored in a round.
+    between : str
+        Rule that renews the order of asking after each label, between rounds; "round" keeps the last round's order.
     cold_start : {"random", "typical"}
         Which items are asked first of all: random ones, or typical members of the groups that look alike to a
         pretrained start.
@@ -166,6 +168,25 @@ class Query:
     initial_size: int = setting(40, low=1)
     query_size: int = setting(40, low=1)
     candidate_factor: int = setting(10, low=1)
+    between: Literal[
+        "round",
+        "teacher_student",
+        "random",
+        "entropy",
+        "margin",
+        "least_confidence",
+        "core_set",
+        "badge",
+        "pair_badge",
+        "residual",
+        "typiclust",
+        "prob_cover",
+        "max_herding",
+        "uherding",
+        "margin_cluster",
+        "drop_query",
+        "tcm",
+    ] = "round"
     cold_start: Literal["random", "typical"] = "random"
 
 
@@ -238,6 +259,10 @@ class Recipe(Settings):
             raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
         if self.task == "segmentation" and network.tta != "none":
             raise TomoTutorError("recipe: tta turns volumes, and segmentation works on images; set it to none")
+        if self.task == "segmentation" and query.between != "round":
+            raise TomoTutorError(
+                "recipe: between renews the order by classes of items, which masks are not; set it to round"
+            )
         if query.cold_start == "typical" and network.start == "scratch":
             raise TomoTutorError(
                 "recipe: cold_start is typical, which pretrained networks tell; set it to random, or start to "
@@ -253,7 +278,11 @@ class Recipe(Settings):
         if self.network.start == "scratch":
             return self
         plain, own = Recipe().flat(), self.flat()
-        back = {name: plain[name] for name, value in PRETRAINED.items() if name != "tta" and own[name] == value}
+        back = {
+            name: plain[name]
+            for name, value in PRETRAINED.items()
+            if name not in ("tta", "between") and own[name] == value
+        }
         return self.replace(**{**back, "start": "scratch"})
 
     def with_settings(self, settings: dict[str, str]) -> Self:
@@ -334,19 +363,19 @@ def preset(name: str, ndim: int, kind: str = "", task: str = "classification") -
     )
     if name == "app":
         app = Recipe(**PRETRAINED) if ndim == 3 and not pixels else Recipe()
-        if pixels:
-            app = app.replace(
-                **pixels,
-                optimizer="adam",
-                learning_rate=5e-3,
-                weight_decay=0.0,
-                batch_size=8,
-                augmentation="flip",
-                steps=300,
-                initial_size=10,
-                query_size=5,
-            )
-        return app
+        if not pixels:
+            return app.replace(between="uherding")
+        return app.replace(
+            **pixels,
+            optimizer="adam",
+            learning_rate=5e-3,
+            weight_decay=0.0,
+            batch_size=8,
+            augmentation="flip",
+            steps=300,
+            initial_size=10,
+            query_size=5,
+        )
     if name == "paper":
         paper = Recipe(
             name="paper",

@@ -10,9 +10,13 @@ from tomotutor.learn.results import PoolMap
 from tomotutor.session import audit
 from tomotutor.session.state import State
 
+AGAIN_EVERY = 3  # of the queue, one in so many is asked again while there are such
+
 
 def first_order(state: State, pool_map: PoolMap | None) -> list[int]:
     """Return the rows that the model in use ranked or, before there is one, those that are typical of the groups."""
+    if state.next is not None:
+        return state.next.rows.tolist()
     if state.scores is not None:
         return state.scores.queue_rows.tolist()
     if not state.number and pool_map and state.recipe.query.cold_start == "typical":
@@ -40,4 +44,15 @@ def compose(state: State, ranked: Sequence[int], current: int | None) -> list[in
     queries = [*first, *rest[~np.isin(rest, [*first, *gone])].tolist()]
     audits = [row for row in state.audit_kind if row not in gone]
     mixed = audit.mix(queries, audits, state.recipe.audit.share, len(gone))
-    return [*mixed, *state.log.items("skip")]
+    again = [row for row in state.asked_again() if row != current]
+    return [*_among(mixed, again), *state.log.items("skip")]
+
+
+def _among(rows: list[int], again: list[int]) -> list[int]:
+    """Put items that are asked again among others, so that a person does not know which they are."""
+    found, waiting = list[int](), list(again)
+    for place, row in enumerate(row for row in rows if row not in again):
+        if waiting and place % AGAIN_EVERY == 1:
+            found.append(waiting.pop(0))
+        found.append(row)
+    return found + waiting

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 import threading
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from tomotutor.data.sources import Opened, Source
 from tomotutor.learn import start
 from tomotutor.learn.recipe import Recipe
 from tomotutor.session import inputs, rounds
+from tomotutor.session.bulk import ClassCheck
 from tomotutor.session.classes import Classes
 from tomotutor.session.database import Database
 from tomotutor.session.label_log import Entry, replay
@@ -28,6 +31,8 @@ from tomotutor.session.session_file import SessionFile
 from tomotutor.session.state import State
 
 log = logging.getLogger(__name__)
+
+CLASS_CHECKS = "class checks"  # where the database keeps what was drawn of classes
 
 
 @dataclass
@@ -100,7 +105,14 @@ class Core:
             records,
             self.database.audits(),
             rounds.in_use(self.database, records),
+            class_checks=[ClassCheck.from_dict(v) for v in json.loads(self.database.meta(CLASS_CHECKS, "[]"))],
         )
+
+    def keep_class_checks(self, checks: Sequence[ClassCheck]) -> None:
+        """Put draws of members of classes on disk, then in use."""
+        self.check_writable()
+        self.database.set_meta(CLASS_CHECKS, json.dumps([check.to_dict() for check in checks]))
+        self.state.class_checks = list(checks)
 
     @cached_property
     def opened(self) -> list[Opened]:
@@ -118,6 +130,15 @@ class Core:
     def denoised(self) -> Pool | None:
         """The same items from denoised tomograms, to look at; None where there are none."""
         return inputs.denoised_of(self.opened)
+
+    @cached_property
+    def overlap_N(self) -> np.ndarray:
+        """A number for each item, which exact duplicates and picks nearer than a quarter of the box share."""
+        number_N = self.state.twin_N.copy()
+        bounds = zip(self.opened, itertools.pairwise(self.state.start_N.tolist()), strict=True)
+        for one, (first, last) in bounds:
+            number_N[first:last] = first + inputs.overlaps(one)
+        return number_N
 
     @property
     def recipe(self) -> Recipe:
@@ -182,7 +203,7 @@ class Core:
             every, added = [*self.inputs, new], len(joined) - len(self.pool)
             self.database.add_items(joined.ids[len(self.pool) :], twin_N, inputs.INPUTS, inputs.to_json(every))
             self.inputs, self.opened = every, [*self.opened, opened]
-            for name in ("pool", "denoised"):
+            for name in ("pool", "denoised", "overlap_N"):
                 self.__dict__.pop(name, None)
             self.read_items()
             self.state.start_N = inputs.starts(self.state.ids, every)

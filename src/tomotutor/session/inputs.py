@@ -23,6 +23,7 @@ from tomotutor.session.fingerprint import Fingerprint
 log = logging.getLogger(__name__)
 
 FOLDER = "added"
+OVERLAP = 0.25  # of the edge of a box: picks nearer to each other are taken for the same particle
 INPUTS = "inputs"  # where the database keeps them
 _ADDED = "added"  # where earlier versions kept what was added; the first input was in session.toml
 _ALIKE = ("box", "rescale", "low_pass", "normalise", "mean", "std", "size")
@@ -196,6 +197,21 @@ def pool_of(opened: Sequence[Opened], ids: Sequence[str]) -> Pool:
             "with; bring the original files back, or make a new session"
         )
     return pool
+
+
+def overlaps(opened: Opened) -> np.ndarray:
+    """Return a number for each item of an input: picks of one tomogram nearer to each other than a quarter of the edge
+    of the box share it, others have their own row.
+    """
+    from tomotutor.learn.groups import overlapping
+
+    pool = opened.pool
+    if opened.particles is None or not pool.voxel_size_angst:
+        return np.arange(len(pool))
+    table = opened.particles.table
+    unit_angst = 1.0 if table.unit == "angst" else table.voxel_size_angst or pool.voxel_size_angst
+    radius_angst = OVERLAP * pool.shape[-1] * pool.voxel_size_angst
+    return overlapping(table.xyz_N3, table.tomogram_N, radius_angst / unit_angst)
 
 
 def denoised_of(opened: Sequence[Opened]) -> Pool | None:

@@ -8,18 +8,19 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.base.progress import Progress, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.data.sources import Opened, Source
 from tomotutor.learn.recipe import Recipe
-from tomotutor.learn.results import PoolMap, PoolScores, Predictions, predictions_from
-from tomotutor.session import rounds
+from tomotutor.learn.results import Answers, PoolMap, PoolScores, Predictions, predictions_from
+from tomotutor.session import bulk, rounds
+from tomotutor.session.answering import Answering, Fitted
 from tomotutor.session.asking import compose, first_order
 from tomotutor.session.classes import Classes
 from tomotutor.session.core import Core
@@ -33,7 +34,12 @@ from tomotutor.session.status import CurvePoint, ItemView, Phase, Status
 from tomotutor.session.training import Training, telling
 from tomotutor.session.worker import Worker
 
+if TYPE_CHECKING:
+    from tomotutor.learn.estimate import Purity
+
 log = logging.getLogger(__name__)
+
+MOST_EMBEDDED = 20_000  # items that a session looks at when it is made; a larger pool is embedded in idle time
 
 
 class Session:
@@ -49,6 +55,8 @@ class Session:
         Leave one CPU core to the screen while training.
     automatic : bool
         Start a round by itself whenever one is due.
+    live : bool
+        Renew the answers, and the order of asking, in the background after each label.
     opened : Opened or None
         The input of a session that was just made, as `create_session` opened it.
 
@@ -56,7 +64,8 @@ class Session:
     -----
     Signals come from the thread in which the thing happened: `labeled(ItemView)`, `queue_changed()`,
     `status_changed(Status)`, `progressed(Progress)`, `round_finished(CurvePoint)`, `failed(str)`, `notice(str)`,
-    `closed()`. Receivers that raise are logged, and change nothing. `notices` are the sentences about what was lost.
+    `answers_changed(rows)`, `closed()`. Receivers that raise are logged, and change nothing. `notices` are the
+    sentences about what was lost.
     """
 
     labeled = Signal(object)
@@ -66,6 +75,7 @@ class Session:
     round_finished = Signal(object)
     failed = Signal(str)
     notice = Signal(str)
+    answers_changed = Signal(object)
     closed = Signal()
 
     def __init__(
@@ -75,6 +85,7 @@ class Session:
         write: bool = True,
         keep_core: bool = False,
         automatic: bool = False,
+        live: bool = False,
         opened: Opened | None = None,
     ) -> None:
         self.folder = Path(folder)
@@ -89,12 +100,18 @@ class Session:
             self._core.database.close()
             raise
         self._training = Training(self._core, keep_core=keep_core)
+        self._live = live and write
         self._worker = Worker(
             self._round,
             phase_changed=lambda: self._core.emit(self.status_changed, self.status),
             finished=self._start_if_due,  # labels came while it trained
             failed=lambda text: self._core.emit(self.failed, text),
         )
+        self._answering = Answering(
+            self._core, self._training, self._answered, is_busy=lambda: self.phase is not Phase.IDLE
+        )
+        if self._live:
+            self._answering.start()
 
     def _read_pool_map(self) -> PoolMap | None:
         try:
@@ -303,6 +320,8 @@ class Session:
         return view
 
     def _tell(self, *views: ItemView) -> None:
+        if self._live:
+            self._answering.ask()
         for view in views:
             self._core.emit(self.labeled, view)
         self._tell_queue()
@@ -362,8 +381,7 @@ class Session:
                 ]
             )
             if first.item == NO_ITEM:
-                self._core.lost(rounds.take_scores(self.state, self.folder))
-                self._compose_queue()
+                self._classes_changed()
             else:
                 if action == "undo":
                     self._queue.show(first.item)
@@ -381,9 +399,136 @@ class Session:
                 raise TomoTutorError(f"{self.folder}: the classes of a session of masks stay as they are")
             entry = Entry(0, rounds.now(), NO_ITEM, "class", change, annotator, round=self.state.number)
             self._core.commit([entry])
-            self._core.lost(rounds.take_scores(self.state, self.folder))
-            self._compose_queue()
+            self._classes_changed()
         self._tell()
+
+    def _classes_changed(self) -> None:
+        self.state.next = None  # it speaks of the classes of before
+        self._core.lost(rounds.take_scores(self.state, self.folder))
+        self._compose_queue()
+
+    # ---- many at once ----------------------------------------------------------------------------------------------
+
+    def label_many(
+        self, rows: Iterable[int], class_name: str, *, origin: str = "selection", annotator: str = ""
+    ) -> int:
+        """Give many items a class, in one transaction and one step of undo; return how many.
+
+        Items of which nothing may be told (check particles, items that are asked again) are passed over. One in twenty
+        of a step, one at least, is asked again singly and blind, and that single label stands.
+
+        Parameters
+        ----------
+        rows : iterable of int
+            Pool rows.
+        class_name : str
+            The class.
+        origin : {"selection", "group", "page", "similar", "accept"}
+            Through what they were chosen.
+        annotator : str
+            Who said so.
+        """
+        return self._label_each(((row, class_name) for row in rows), origin, annotator)
+
+    def accept(self, rows: Iterable[int], *, annotator: str = "", min_confidence: float = 0.0) -> int:
+        """Take the predictions of items without a label for their labels; return how many. As `label_many`."""
+        answers = self.answers
+        if answers is None:
+            raise TomoTutorError(f"{self.folder}: nothing is predicted yet; label items of two classes first")
+        chosen = [
+            (row, self.classes[answers.class_N[row]])
+            for row in rows
+            if answers.class_N[row] >= 0 and not answers.labeled_N[row] and answers.confidence_N[row] >= min_confidence
+        ]
+        return self._label_each(chosen, "accept", annotator)
+
+    def _label_each(self, labels: Iterable[tuple[int, str]], origin: str, annotator: str) -> int:
+        with self._core.guard:
+            self._core.check_writable()
+            if self.is_segmentation or origin not in bulk.ORIGINS:
+                raise TomoTutorError(
+                    f"{self.folder}: many items at once take a class, and come from {', '.join(bulk.ORIGINS)}"
+                )
+            state, at = self.state, rounds.now()
+            passed = state.hidden() | set(self.held_out.tolist()) | {one.row for one in state.rechecks}
+            wanted = {int(state.twin_N[row]): name for row, name in labels if row not in passed}
+            entries = [
+                state.entry(at, row, "label", state.labels.encode(row, name, state.ids[row]), annotator, origin)
+                for row, name in wanted.items()
+            ]
+            if entries:
+                self._core.commit(entries, together=True)
+                self._pass_answered()
+                self._compose_queue()
+        if entries:
+            self._tell()
+            self._start_if_due()
+        return len(entries)
+
+    def bulk_figures(self) -> list[bulk.StepFigure]:
+        """Return how each bulk step stood up to being asked again."""
+        with self._core.guard:
+            return bulk.figures(self.state.log, self.state.rechecks, self.state.name_of)
+
+    def check_class(self, name: str, threshold: float = 0.0, n: int = 20) -> int:
+        """Ask n random predicted members of a class, at least so confident, singly and blind; return how many.
+
+        What the answers say of the class is `class_purity`.
+        """
+        answers, number = self.answers, self.state.classes.number(name)
+        if answers is None:
+            raise TomoTutorError(f"{self.folder}: nothing is predicted yet; label items of two classes first")
+        with self._core.guard:
+            self._core.check_writable()
+            state = self.state
+            seq = state.log.active[-1].seq if state.log.active else 0
+            members = (answers.class_N == number) & ~answers.labeled_N & (answers.confidence_N >= threshold)
+            rows = np.intersect1d(np.flatnonzero(members), state.eligible())
+            rng = np.random.default_rng([self.recipe.seed, 0xC1A5, seq])
+            drawn = rng.permutation(rows)[:n]
+            check = bulk.ClassCheck(name, threshold, tuple(drawn.tolist()), seq)
+            self._core.keep_class_checks([*state.class_checks, check])
+            self._compose_queue()
+        self._tell_queue()
+        return len(drawn)
+
+    def class_purity(self, name: str) -> Purity:
+        """Return the precision of the predictions of a class, from its members that were asked blind."""
+        from tomotutor.learn.estimate import purity
+
+        with self._core.guard:
+            state, said = self.state, list[bool]()
+            for check in state.class_checks:
+                if state.classes.current(check.name, check.seq) == name:
+                    said += [state.name_of(entry) == name for entry in check.answers(state.log).values()]
+        return purity(sum(said), len(said))
+
+    # ---- answers between rounds ------------------------------------------------------------------------------------
+
+    @property
+    def answers(self) -> Answers | None:
+        """The newest answer for every item; None before there is a head. Hidden items have class −1."""
+        fitted = self._answering.fitted
+        return fitted.answers if fitted else None
+
+    @property
+    def answering(self) -> Answering:
+        """What keeps the answers: groups, neighbours, doubts, estimate, advice."""
+        return self._answering
+
+    def refresh_answers(self) -> Answers | None:
+        """Renew answers and order of asking now; None without an embedding, or labels in two classes."""
+        fitted = self._answering.refresh()
+        return fitted.answers if fitted else None
+
+    def _answered(self, fitted: Fitted, rows: np.ndarray) -> None:
+        with self._core.guard:
+            if fitted.next is not None:
+                self.state.next = fitted.next
+                self._compose_queue()
+        self._core.emit(self.answers_changed, rows)
+        if fitted.next is not None:
+            self._tell_queue()
 
     # ---- settings and items ----------------------------------------------------------------------------------------
 
@@ -421,6 +566,8 @@ class Session:
         """
         added = self._core.add_items(source, report)
         with self._core.guard:
+            self._answering.forget_embedding()
+            self.state.next = None
             self._core.lost(rounds.take_scores(self.state, self.folder))
             self._compose_queue()
         self._tell()
@@ -444,7 +591,10 @@ class Session:
         if not pretrained or self.pool_map or self.state.rounds or not len(self.state.eligible()):
             return
         self._core.check_writable()
-        found = self._training.map_pool(report)
+        embedding = None
+        if self.recipe.query.between != "round" and len(self.ids) <= MOST_EMBEDDED:
+            embedding = self._answering.embed(report, half_turns=False)
+        found = self._training.map_pool(report, embedding.teacher_ND if embedding else None)
         with self._core.guard:
             self.pool_map = found
             if not self.state.log.active:
@@ -494,7 +644,18 @@ class Session:
         def progressed(progress: Progress) -> None:
             self._core.emit(self.progressed, progress)
 
-        point, notice = self._training.round(telling(report, progressed), self._compose_queue)
+        def adopted() -> None:
+            self.state.next = None
+            self._compose_queue()
+
+        tell = telling(report, progressed)
+        point, notice = self._training.round(tell, adopted)
+        if self.recipe.query.between != "round":
+            try:  # the round is in use already; the old embedding and its head stay until the new one is complete
+                self._answering.after_round(tell)
+                self._answering.refresh()
+            except CancelledError:
+                log.info("the pool was not embedded anew: cancelled")
         if notice:
             log.warning(notice)
             self._core.emit(self.notice, notice)
@@ -505,6 +666,8 @@ class Session:
         """Go back to the model of an earlier round, until the next training."""
         with self._core.guard:
             self._training.use_round(number)
+            self._answering.forget_embedding()
+            self.state.next = None
             self._compose_queue()
         self._tell()
 
@@ -525,6 +688,7 @@ class Session:
             threading.Thread(target=self.close, name="tomotutor-closing").start()
             return
         self._worker.wait()
+        self._answering.stop()
         self._core.is_closed = True
         self._core.database.close()
         self._core.emit(self.closed)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.recipe import Recipe
-from tomotutor.session import audit
+from tomotutor.session import audit, bulk
+from tomotutor.session.bulk import ClassCheck
 from tomotutor.session.classes import Classes, fold
 from tomotutor.session.database import RoundRecord
 from tomotutor.session.label_log import Entry, LabelState
 from tomotutor.session.labels import Labels
 from tomotutor.session.round_folder import RoundScores
 from tomotutor.session.status import CurvePoint, ItemView, Phase, Status
+
+if TYPE_CHECKING:
+    from tomotutor.learn.next_items import Next
 
 
 @dataclass
@@ -48,6 +52,10 @@ class State:
         Round whose model is in use, 0 where there is none.
     scores : RoundScores or None
         What that model said of what it scored, in the classes of today.
+    class_checks : list of ClassCheck
+        Members of classes that were drawn to be asked blind.
+    next : Next or None
+        Order of asking that the fast head gives, and why; None where the round's order holds.
     """
 
     ids: tuple[str, ...]
@@ -62,6 +70,8 @@ class State:
     audits: dict[int, dict[int, str]] = field(default_factory=dict)
     number: int = 0
     scores: RoundScores | None = None
+    class_checks: list[ClassCheck] = field(default_factory=list)
+    next: Next | None = None
 
     def __post_init__(self) -> None:
         self.labels = self.labels.of(self.classes)
@@ -77,6 +87,7 @@ class State:
     def apply(self, entries: Sequence[Entry]) -> list[Entry]:
         """Take up entries that are on disk; return the entries whose items they change."""
         changed = [e for entry in entries for e in self.log.apply(entry)]
+        self.__dict__.pop("rechecks", None)
         if any(e.action == "class" for e in changed):
             self.__dict__.pop("classes", None)
             self.labels = self.labels.of(self.classes)
@@ -141,9 +152,30 @@ class State:
             self.__dict__.pop(name, None)
 
     def is_open(self, row: int) -> bool:
-        """Whether an item still wants an answer."""
+        """Whether an item still wants an answer: it has none, or it is asked again."""
         last = self.log.last(row)
-        return last is None or last.action == "skip"
+        return last is None or last.action == "skip" or row in self.asked_again()
+
+    @cached_property
+    def rechecks(self) -> list[bulk.Recheck]:
+        """Items of bulk steps that are asked again, or were."""
+        return bulk.rechecks(self.log, self.recipe.seed)
+
+    def asked_again(self) -> dict[int, str]:
+        """Return the items that wait to be asked singly and blind, with why."""
+        waiting = {row: "checks a class" for check in self.class_checks for row in check.rows}
+        for check in self.class_checks:
+            for row in check.answers(self.log):
+                waiting.pop(row, None)
+        return waiting | {one.row: "asked again" for one in self.rechecks if one.single is None}
+
+    def hidden(self) -> set[int]:
+        """Return the rows of which nothing may be told: unanswered audit items, items that are asked again, and the
+        duplicates of both.
+        """
+        roots = {row for row in self.audit_kind if (e := self.log.last(row)) is None or e.action != "label"}
+        roots |= set(self.asked_again())
+        return set(np.flatnonzero(np.isin(self.twin_N, list(roots))).tolist())
 
     def open_rows(self, number: int) -> np.ndarray:
         """Return the rows without an answer that are no audit items, in the random order of a round, the same for
@@ -214,20 +246,39 @@ class State:
         root = int(self.twin_N[row])
         last = self.log.last(root)
         is_audit = root in self.audit_kind
-        hidden = is_audit and (last is None or last.action != "label")
+        again = self.asked_again().get(root, "")
+        hidden = bool(again) or (is_audit and (last is None or last.action != "label"))
         found = None if hidden or self.scores is None else self.scores.of(root)
         teacher, student, disagreement = found or ((), (), None)
         return ItemView(
             row,
             self.ids[row],
-            self.name_of(last),
-            last.action if last else None,
-            is_audit,
+            None if again else self.name_of(last),
+            None if again or last is None else last.action,
+            is_audit or bool(again),
             tuple(np.asarray(teacher).tolist()),
             tuple(np.asarray(student).tolist()),
             disagreement,
             padded,
+            *self._why(root, hidden, again, is_audit),
         )
+
+    def _why(self, row: int, hidden: bool, again: str, is_audit: bool) -> tuple[int | None, float | None, str, str]:
+        """Return the rank of an item, the number it is ordered by, what that is, and why it is asked."""
+        if hidden:
+            return None, None, "", again or "check particle" if is_audit or again else ""
+        if self.next is not None:
+            place = np.flatnonzero(self.next.rows == row)
+            if len(place):
+                k = int(place[0])
+                return k, float(self.next.number_N[k]), self.next.measure, self.next.reasons[k]
+        elif self.scores is not None:
+            place, found = np.flatnonzero(self.scores.queue_rows == row), self.scores.of(row)
+            if len(place) and found is not None:
+                differ = np.argmax(found[0]) != np.argmax(found[1])
+                reason = "disputed: the two networks differ" if differ else f"ranked by {self.recipe.query.strategy}"
+                return int(place[0]), found[2], "KL(teacher ‖ student)", reason
+        return None, None, "", ""
 
     def entry(self, at: str, row: int, action: str, label: str | None, annotator: str, origin: str) -> Entry:
         """Return a log entry of an item, with what the model in use says of it."""

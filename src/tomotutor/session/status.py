@@ -41,6 +41,14 @@ class ItemView:
         Disagreement of teacher and student, likewise.
     padded : bool
         Whether its box leaves the tomogram.
+    rank : int or None
+        Its place in the order of asking, from 0; None where it has none, or must not tell.
+    number : float or None
+        What that order is by.
+    measure : str
+        What the number is.
+    reason : str
+        Why it is asked, in words.
     """
 
     row: int
@@ -52,6 +60,10 @@ class ItemView:
     student_probs: tuple[float, ...]
     disagreement: float | None
     padded: bool
+    rank: int | None = None
+    number: float | None = None
+    measure: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Progress, Report
 from tomotutor.learn.results import PoolMap
@@ -104,18 +106,32 @@ class Training:
         core.state.number = number
         core.lost(rounds.take_scores(core.state, core.folder))
 
-    def map_pool(self, report: Report) -> PoolMap:
-        """Look at the pool with the networks that the session starts from, and keep the map."""
+    def map_pool(self, report: Report, teacher_ND: np.ndarray | None = None) -> PoolMap:
+        """Look at the pool with the networks that the session starts from, and keep the map.
+
+        Parameters
+        ----------
+        report : callable
+            Progress.
+        teacher_ND : ndarray, optional
+            Embedding of the pool by these networks, where it is known.
+        """
         from tomotutor.learn.inference import new_pair
         from tomotutor.learn.pool_map import map_pool
+        from tomotutor.learn.train import predict
 
-        core, compute = self._core, self.compute()
+        core = self._core
         core.check_writable()
         recipe, state = core.recipe, core.state
-        folder = rounds.start_folder(recipe, core.folder)
-        net = new_pair(core.pool.shape, len(state.classes.names), recipe, folder).teacher
-        groups, seed = recipe.query.initial_size, recipe.seed
-        found = map_pool(net, core.pool, state.eligible(), compute, groups=groups, seed=seed, report=report)
+
+        def embed(rows: np.ndarray) -> np.ndarray:
+            if teacher_ND is not None:
+                return teacher_ND[rows].astype(np.float32)
+            folder = rounds.start_folder(recipe, core.folder)
+            net = new_pair(core.pool.shape, len(state.classes.names), recipe, folder).teacher
+            return predict({"net": net}, core.pool.read, rows, self.compute(), report=report)["net"].embedding_ND
+
+        found = map_pool(embed, state.eligible(), groups=recipe.query.initial_size, seed=recipe.seed)
         write_pool_map(core.folder, found)
         return found
 
