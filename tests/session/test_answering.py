@@ -10,8 +10,8 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Source
 from tomotutor.session import Session, bulk
 from tomotutor.session import classes as changes
-from tomotutor.session.answering import FOLDER
 from tomotutor.session.create import create_session
+from tomotutor.session.pool_embedding import FOLDER
 
 N = 80
 
@@ -107,7 +107,7 @@ def test_answers_come_in_the_background_while_labels_go_on(made, tmp_path):
         assert session.answers.class_N[item.row] == 0
         assert any(item.row in changed for changed in rows)
         finished = threading.Event()
-        while not session.answering.embedding.is_complete:  # the half turns come in idle time
+        while not session.answering.pool_embedding.newest.is_complete:  # the half turns come in idle time
             assert not finished.wait(0.2)
 
 

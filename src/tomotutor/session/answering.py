@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tomotutor.base.errors import CancelledError, TomoTutorError
-from tomotutor.base.progress import Progress, Report
+from tomotutor.base.progress import Progress
 from tomotutor.learn.results import Answers, changed
 from tomotutor.session.core import Core
-from tomotutor.session.round_folder import round_folder
+from tomotutor.session.pool_embedding import PoolEmbedding
 from tomotutor.session.training import Training
 
 if TYPE_CHECKING:  # scikit-learn and torch take seconds to import
@@ -28,10 +26,6 @@ if TYPE_CHECKING:  # scikit-learn and torch take seconds to import
     from tomotutor.learn.next_items import Next
 
 log = logging.getLogger(__name__)
-
-FOLDER = "embeddings"
-START = "start"
-LONGEST_S = 60.0  # that the half turns may take at the end of a round; else they come in idle time
 
 
 @dataclass(frozen=True)
@@ -100,8 +94,8 @@ class Answering:
         told: Callable[[Fitted, np.ndarray], None],
         is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._core, self._training, self._told, self._is_busy = core, training, told, is_busy
-        self._embedding: Embedding | None = None
+        self._core, self._told, self._is_busy = core, told, is_busy
+        self.pool_embedding = PoolEmbedding(core, training)
         self._groups: tuple[str, Groups] | None = None
         self._version = 0
         self._wake = threading.Condition()
@@ -109,90 +103,6 @@ class Answering:
         self._ended = True
         self._threads: list[threading.Thread] = []
         self.fitted: Fitted | None = None
-
-    # ---- the embedding ---------------------------------------------------------------------------------------------
-
-    def _folder(self, number: int) -> Path:
-        return self._core.folder / FOLDER / (f"round-{number:04d}" if number else START)
-
-    def _network(self, number: int) -> str:
-        return f"round {number}" if number else START
-
-    @property
-    def embedding(self) -> Embedding | None:
-        """The newest embedding in which every item has been looked at once; None where there is none."""
-        if self._embedding is None and self._core.state.labels.task == "classification":
-            from tomotutor.learn.embedding import open_embedding
-
-            numbers = [r.number for r in self._core.state.rounds if r.number <= self._core.state.number]
-            for number in [*reversed(numbers), 0]:
-                folder = self._folder(number)
-                try:
-                    found = open_embedding(folder, self._core.pool) if folder.is_dir() else None
-                except TomoTutorError as problem:
-                    log.warning("%s", problem)
-                    continue
-                if found is not None and found.is_usable:
-                    self._embedding = found
-                    break
-        return self._embedding
-
-    def forget_embedding(self) -> None:
-        """Look again which embedding is the newest: another model is in use, or items were added."""
-        self._embedding, self._groups = None, None
-
-    def embed(self, report: Report, *, half_turns: bool = True) -> Embedding | None:
-        """Embed the pool with the networks in use, going on where an earlier call ended; None where there are none.
-
-        The old embedding and its head stay in use until the new one is complete.
-        """
-        from tomotutor.learn.embedding import embed_pool
-
-        core, number = self._core, self._core.state.number
-        pair = self._pair(number)
-        if pair is None or core.state.labels.task != "classification":
-            return None
-        folder = self._folder(number)
-        found = embed_pool(
-            pair,
-            core.pool,
-            folder,
-            self._training.compute(),
-            network=self._network(number),
-            order=core.state.open_rows(core.state.next_number),
-            half_turns=half_turns,
-            report=report,
-        )
-        with core.guard:
-            if core.state.number == number:
-                self._embedding, self._groups = found, None
-        for old in (core.folder / FOLDER).glob("round-[0-9]*"):
-            if old != folder and self._embedding is found:
-                shutil.rmtree(old, ignore_errors=True)
-        return found
-
-    def _pair(self, number: int):  # a Pair, whose module takes seconds to import
-        from tomotutor.learn.inference import load_pair, new_pair
-        from tomotutor.session.rounds import start_folder
-
-        core = self._core
-        if number:
-            model = self._training.model()
-            return load_pair(model.shape, len(model.classes), model.recipe, round_folder(core.folder, number))
-        start = start_folder(core.recipe, core.folder)
-        return None if start is None else new_pair(core.pool.shape, len(core.state.classes.names), core.recipe, start)
-
-    def after_round(self, report: Report) -> None:
-        """Embed the pool with the networks of the round that just ended: as it is, and with half turns where these take
-        less than a minute.
-        """
-        import time
-
-        begin = time.perf_counter()
-        if self.embed(report, half_turns=False) is None:
-            return
-        if 3 * (time.perf_counter() - begin) < LONGEST_S and self._core.pool.ndim == 3:
-            self.embed(report)
 
     # ---- the head --------------------------------------------------------------------------------------------------
 
@@ -224,7 +134,7 @@ class Answering:
 
     def refresh(self) -> Fitted | None:
         """Fit now, in this thread; None where there is no embedding, or no labels in two classes."""
-        embedding = self.embedding
+        embedding = self.pool_embedding.newest
         if embedding is None:
             return None
         asked = self.freeze()
@@ -358,10 +268,10 @@ class Answering:
                 raise CancelledError
 
         while not self._ended:
-            found = self.embedding
+            found = self.pool_embedding.newest
             if found is not None and not found.is_complete and not self._is_busy() and self._core.pool.ndim == 3:
                 try:
-                    self.embed(tell)
+                    self.pool_embedding.embed(tell)
                     self.ask()
                 except CancelledError:
                     pass
@@ -377,7 +287,7 @@ class Answering:
         """Return the newest fit with held-out answers of many folds."""
         from tomotutor.learn.estimate import FOLDS
 
-        embedding = self.embedding
+        embedding = self.pool_embedding.newest
         if embedding is None:
             return None
         return self.fit(self.freeze(), embedding, FOLDS)
@@ -388,7 +298,7 @@ class Answering:
         """
         from tomotutor.learn.groups import answer_groups, find_groups
 
-        embedding, core = self.embedding, self._core
+        embedding, core = self.pool_embedding.newest, self._core
         if embedding is None:
             return None
         if self._groups is None or self._groups[0] != embedding.network:
@@ -404,7 +314,7 @@ class Answering:
         """Return the n items most like one, nearest first, without items that are hidden."""
         from tomotutor.learn.groups import similar
 
-        embedding, state = self.embedding, self._core.state
+        embedding, state = self.pool_embedding.newest, self._core.state
         if embedding is None:
             raise TomoTutorError(
                 f"{self._core.folder}: the pool has not been looked at yet; train first, or start pretrained"
