@@ -37,7 +37,8 @@ BENCH_NAMES = (
     "screen",
     "all",
 )
-ANSWERS = "answers"
+ANSWERS, BETWEEN = "answers", "between"
+HEADS = (ANSWERS, BETWEEN)
 OUT = "tomotutor-bench"
 
 
@@ -45,8 +46,8 @@ def _bench(args: argparse.Namespace) -> None:
     if args.name in EXPERIMENTS:
         _experiment(args)
         return
-    if args.name == ANSWERS:
-        _answers(args)
+    if args.name in HEADS:
+        _heads(args)
         return
     given = [
         f"--{name}" for name in ("data", "methods", "seeds", "set", "cell", "slurm", "plan") if getattr(args, name)
@@ -66,17 +67,18 @@ def _bench(args: argparse.Namespace) -> None:
         run_bench(name, benches[name], Path(args.out) if args.out else None)
 
 
-def _answers(args: argparse.Namespace) -> None:
-    """Play sessions with the fast head alone."""
-    from tomotutor.benchmark.answers_run import run
+def _heads(args: argparse.Namespace) -> None:
+    """Play sessions with the fast head: alone, or between real rounds."""
+    from tomotutor.benchmark import answers_run, between
 
-    given = [f"--{name}" for name in ("methods", "set", "cell", "slurm", "plan") if getattr(args, name)]
+    given = [f"--{name}" for name in ("methods", "cell", "slurm", "plan") if getattr(args, name)]
     if given or not args.data:
         wrong = f"{given[0]} is for experiments" if given else "give the folder of its data with --data"
-        raise TomoTutorError(f"bench {ANSWERS}: {wrong}; it takes --data, --out and --seeds")
-    folder = Path(args.out or OUT) / ANSWERS
-    run(Path(args.data), folder, _read_seeds(args.seeds or "0-4"), lambda line: print(*line.values(), flush=True))
-    print(f"tables: {folder / 'answers.md'}")
+        raise TomoTutorError(f"bench {args.name}: {wrong}; it takes --data, --out and --seeds")
+    folder, seeds = Path(args.out or OUT) / args.name, _read_seeds(args.seeds or "0-4")
+    run = answers_run.run if args.name == ANSWERS else between.run
+    run(Path(args.data), folder, seeds, lambda line: print(*line.values(), flush=True))
+    print(f"tables: {folder / args.name}.md")
 
 
 def _read_seeds(text: str) -> list[int]:
@@ -191,9 +193,9 @@ def add(commands: Commands) -> None:
     bench = add_command(commands, "bench", _bench, text, session=False, threads=True)
     bench.add_argument(
         "name",
-        choices=(*BENCH_NAMES, ANSWERS, *EXPERIMENTS),
+        choices=(*BENCH_NAMES, *HEADS, *EXPERIMENTS),
         metavar="NAME",
-        help=f"of this machine: {', '.join(BENCH_NAMES)}; sessions of the fast head: {ANSWERS}; experiments: "
+        help=f"of this machine: {', '.join(BENCH_NAMES)}; sessions of the fast head: {', '.join(HEADS)}; experiments: "
         f"{', '.join(EXPERIMENTS)}",
     )
     bench.add_argument("--out", metavar="DIR", help=f"where figures go, as JSON (experiments: default {OUT})")

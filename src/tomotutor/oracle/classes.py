@@ -145,6 +145,8 @@ def answer(session: Session, truth_N: np.ndarray, labels: int) -> None:
             session.unsure(item.id, annotator="oracle", origin="oracle")
         else:
             session.label(item.id, session.classes[truth], annotator="oracle", origin="oracle")
+        if session.recipe.query.between != "round":
+            session.refresh_answers()  # as on the screen, the next item follows from this label
 
 
 def play(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # scikit-learn and torch take seconds to import
 
 log = logging.getLogger(__name__)
 
+COLD = 10  # typical items that are asked before the head says what comes next (docs/evidence.md)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -191,8 +193,9 @@ class Answering:
     def _rank(self, asked: Asked, embedding: Embedding, teacher: Head | None, student: Head | None) -> Next | None:
         from tomotutor.learn.next_items import order_next
 
-        rule = self._core.recipe.query.between
-        if rule == "round":
+        query = self._core.recipe.query
+        rule, cold = query.between, query.cold_start == "typical" and not self._core.state.rounds
+        if rule == "round" or (cold and len(asked.rows) < COLD):
             return None
         group_N = None
         if self._groups and self._groups[0] == embedding.network:
