@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,22 @@ def measure(session: Session, truth_N: np.ndarray, deep_NC: np.ndarray) -> Line:
     return {"labels": len(given), **found}
 
 
-def play(data: Path, name: str, seed: int, folder: Path, told: Callable[[Line], None], report: Report = ignore) -> None:
-    """Play one session and tell a line at each number of labels."""
+def play(
+    data: Path,
+    name: str,
+    seed: int,
+    folder: Path,
+    told: Callable[[Line], None],
+    *,
+    settings: Mapping[str, str] | None = None,
+    report: Report = ignore,
+) -> None:
+    """Play one session and tell a line at each number of labels; `settings` are changed in the app's recipe."""
     source, labels = find_set(data, name)
     shutil.rmtree(folder, ignore_errors=True)
     names = sorted({row.label for row in labels} - {"junk"})
-    settings = {"seed": str(seed), "audit_share": "0", "initial_size": "20", "query_size": "20"}
-    made = create_session(folder, source, names, settings=settings, report=report)
+    own = {"seed": str(seed), "audit_share": "0", "initial_size": "20", "query_size": "20", **(settings or {})}
+    made = create_session(folder, source, names, settings=own, report=report)
     with Session(folder, opened=made.opened) as session:
         session.map_pool(report)
         deep_NC = np.zeros((0, 0))
