@@ -119,10 +119,10 @@ def test_cod_compares_with_the_last_rounds_teacher(tmp_path):
 
 def test_a_session_keeps_temperatures_and_features_and_predicts_with_them(session: Session):
     y = np.load(session.array_file)["y"]
-    session.import_labels([(session.pool.ids[r], ["ball", "slab"][y[r]], "") for r in range(20)])
     session.set_recipe(
         session.recipe.replace(strategy="typiclust", calibration="temperature", audit_share=0, tta="none")
     )
+    session.import_labels([(session.pool.ids[r], ["ball", "slab"][y[r]], "") for r in range(20)])
     point = session.run_round()
     (kept,) = session.folder.glob("features-*.npy")
     assert np.load(kept, allow_pickle=False).shape == (60, 128)

@@ -81,5 +81,6 @@ def test_killed_while_training_and_writing_rounds(session_folder):
             assert len(session.predictions().class_N) == 60  # weights and scores of the last recorded round are whole
         if session.is_trainable() and attempt == 4:
             assert session.run_round().round == rounds + 1
+            rounds += 1
         session.close()
     assert rounds >= 1

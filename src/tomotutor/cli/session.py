@@ -93,6 +93,7 @@ def _status(args: argparse.Namespace) -> None:
 
     with Session(args.session, write=False) as session:
         status = session.status
+        padded = int(session.pool.padded_N.sum()) if args.json else 0
     if args.json:
         print_json(
             {
@@ -106,7 +107,7 @@ def _status(args: argparse.Namespace) -> None:
                 "audit_n": status.audit.n,
                 "audit_skipped": status.audit.skipped,
                 "classes": status.counts,
-                "padded": int(session.pool.padded_N.sum()),
+                "padded": padded,
                 "strategy": session.recipe.query.strategy,
             }
         )
