@@ -1,0 +1,53 @@
+"""Golden orders of asking: whole sessions at a fixed seed, on one thread and in float32. Remade by make golden."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import answer_truthfully, two_kinds
+from tomotutor.data.sources import Source
+from tomotutor.session import Session
+from tomotutor.session.create import create_session
+
+GOLDEN = Path(__file__).parent / "golden" / "queues.json"
+# two steps and a low rate: processors round differently, and each step multiplies that, until an order flips
+SETTINGS = {"steps": "2", "batch_size": "8", "width": "0.25", "precision": "float32", "learning_rate": "0.005"}
+SETTINGS |= {"initial_size": "8", "query_size": "6", "candidate_factor": "3", "tta": "none"}
+STRATEGIES = ("teacher_student", "margin", "badge", "pair_badge")
+
+
+def queue_orders(strategy: str) -> list[list[str]]:
+    """Return the ids of the queue before the first label and after each of two rounds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        x_NZYX, y_N = two_kinds(48)
+        np.savez(folder / "a.npz", x=x_NZYX, y=y_N)
+        source = Source("array", str(folder / "a.npz"))
+        settings = {**SETTINGS, "strategy": strategy}
+        create_session(folder / "s", source, ["ball", "slab"], settings=settings, start="scratch")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with Session(folder / "s") as session:
+                found = [_queue(session)]
+                for labels in (8, 6):
+                    answer_truthfully(session, labels)
+                    session.run_round()
+                    found.append(_queue(session))
+        finally:
+            torch.set_num_threads(threads)
+        return found
+
+
+def _queue(session: Session) -> list[str]:
+    assert session.current is not None
+    return [session.current.id, *(view.id for view in session.upcoming(20))]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_golden_queues(strategy):
+    assert queue_orders(strategy) == json.loads(GOLDEN.read_text())[strategy]
