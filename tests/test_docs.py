@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import tomotutor
-from tomotutor.benchmark.experiments import EXPERIMENTS, REFERENCE
+from tomotutor.benchmark.experiment import REFERENCE
+from tomotutor.benchmark.experiments import EXPERIMENTS
 from tomotutor.cli import make_parser
 from tomotutor.learn.recipe import preset
 

@@ -17,7 +17,8 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.benchmark import grid
 from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
-from tomotutor.benchmark.experiments import EXPERIMENTS, Experiment, Plan
+from tomotutor.benchmark.experiment import Experiment, Plan
+from tomotutor.benchmark.experiments import EXPERIMENTS
 from tomotutor.benchmark.measure import PROBES, measure_masks
 from tomotutor.cli import main
 from tomotutor.cli.bench import BENCH_NAMES

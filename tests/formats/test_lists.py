@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.cli.convert import LIST_NAMES
+from tomotutor.formats.particles import LIST_NAMES
 from tomotutor.formats.particles.euler import angles_to_matrix, dynamo_from_relion, em_from_relion
 from tomotutor.formats.particles.lists import LISTS, format_of, read_list, rewrite_list, write_list
 from tomotutor.formats.particles.table import ParticleTable, Reading, TomogramEntry, in_frame

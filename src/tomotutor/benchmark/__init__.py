@@ -1,1 +1,1 @@
-"""An oracle in place of the person, and measurements of speed."""
+"""Experiments: methods compared on data with a truth, and their statistics. A single run belongs to oracle."""

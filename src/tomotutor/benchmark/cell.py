@@ -24,12 +24,13 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Report
 from tomotutor.benchmark import measure
 from tomotutor.benchmark.data import Data, open_data
-from tomotutor.benchmark.experiments import REFERENCE, Experiment, Plan
+from tomotutor.benchmark.experiment import REFERENCE, Experiment, Plan
 from tomotutor.benchmark.machine.speed import machine
 from tomotutor.data.pool import Pool
 from tomotutor.data.sources import open_pool
 from tomotutor.oracle import classes as oracle
 from tomotutor.oracle import masks as mask_oracle
+from tomotutor.oracle.play import play
 from tomotutor.session import Session
 from tomotutor.session.classes import JUNK
 from tomotutor.session.create import create_session
@@ -254,7 +255,7 @@ def _run(
         # a round ranks for the query that follows it, and these may differ in size
         session.set_recipe(session.recipe.replace(query_size=cell.queries[budgets.index(labels)]))
 
-    for number in oracle.play(session, budgets, answer, report):
+    for number in play(session, budgets, answer, report):
         if number <= len(done):
             continue
         clock = time.perf_counter()

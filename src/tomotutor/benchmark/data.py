@@ -19,7 +19,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
-from tomotutor.benchmark.experiments import Experiment, Plan
+from tomotutor.benchmark.experiment import Experiment, Plan
 from tomotutor.data.sources import Source, open_pool
 from tomotutor.formats.label_csv import LabelRow, read_labels
 from tomotutor.oracle.classes import array_labels

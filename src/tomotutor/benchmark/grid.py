@@ -13,7 +13,8 @@ from pathlib import Path
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.benchmark.cell import Cell, read_lines
 from tomotutor.benchmark.data import open_data
-from tomotutor.benchmark.experiments import EXPERIMENTS, REFERENCE
+from tomotutor.benchmark.experiment import REFERENCE
+from tomotutor.benchmark.experiments import EXPERIMENTS
 
 PARENT = "TOMOTUTOR_BENCH_PARENT"  # tells a cell's process who started it
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.benchmark.cell import Line, read_lines
-from tomotutor.benchmark.experiments import REFERENCE
+from tomotutor.benchmark.experiment import REFERENCE
 from tomotutor.benchmark.statistics import penalty_matrix
 
 TARGET = 0.9  # of the accuracy with all labels

@@ -1,4 +1,4 @@
-"""The command line: thin commands over the Python API.
+"""The command line: thin commands over the Python API, one file a kind. Nothing is computed here.
 
 Heavy imports stay inside the functions, so that --help is quick; all others are in `main`, so that Ctrl-C and errors
 end in a sentence from the first moment on.

@@ -6,16 +6,7 @@ import argparse
 from pathlib import Path
 
 from tomotutor.cli.common import Commands, add_command, add_list_arguments, source_of
-
-LIST_NAMES = (
-    "relion",
-    "relion4",
-    "dynamo",
-    "em",
-    "imod",
-    "csv",
-    "copick",
-)  # those of formats.lists, which would import NumPy
+from tomotutor.formats.particles import LIST_NAMES
 
 
 def _convert(args: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from tomotutor.cli.common import (
     show_progress,
     split_names,
 )
+from tomotutor.learn.recipe import CHOICES
 
 if TYPE_CHECKING:
     from tomotutor.base.progress import Progress
@@ -272,7 +273,7 @@ def add(commands: Commands) -> None:
     )
     training.add_argument(
         "--precision",
-        choices=("auto", "float32", "bfloat16"),
+        choices=CHOICES["precision"],
         default="auto",
         help="auto measures and checks what is fastest here",
     )

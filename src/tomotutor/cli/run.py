@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +23,13 @@ from tomotutor.cli.common import (
 from tomotutor.learn.recipe import CHOICES, PRESETS
 
 if TYPE_CHECKING:
-    from tomotutor.data.pool import Pool
     from tomotutor.session import Session
     from tomotutor.session.status import CurvePoint
 
-    Outcome = tuple[Sequence[CurvePoint], list[Path]]
-
 
 def _run(args: argparse.Namespace) -> None:
+    from tomotutor.data.sources import open_pool
+    from tomotutor.oracle.play import read_oracle, run
     from tomotutor.oracle.report import table
     from tomotutor.session import Session
 
@@ -46,11 +44,19 @@ def _run(args: argparse.Namespace) -> None:
         if not args.json:
             print(describe_point(point), flush=True)
 
-    session = Session(args.session)
-    try:
-        curve, written = (_run_masks if session.is_segmentation else _run_classes)(session, args, tell)
-    finally:
-        session.close()
+    with Session(args.session) as session:
+        oracle = read_oracle(session, args.oracle)
+        if args.test_split:
+            # session.source has the statistics of what is trained on
+            oracle.test_on(open_pool(session.source.replace(split=args.test_split)))
+        if args.test:
+            oracle.test_on_session(Session(args.test, write=False), args.test_oracle)
+        _set_recipe(session, args)
+        if args.test_fraction is not None:
+            oracle.hold_out(args.test_fraction)
+        numbers = {"init": args.init, "query": args.query, "rounds": args.rounds}
+        curve = run(session, oracle, **numbers, told=tell, report=show_progress)
+        written = oracle.write_report(Path(args.out) if args.out else session.folder / "report")
     if args.json:
         print_json([point_json(point) for point in curve])
     else:
@@ -71,62 +77,6 @@ def _set_recipe(session: Session, args: argparse.Namespace) -> None:
         initial_size=args.init, query_size=args.query, **{k: v for k, v in changes.items() if v is not None}
     )
     session.set_recipe(recipe.with_settings(read_settings(args.set)))
-
-
-def _test_split(session: Session, args: argparse.Namespace) -> Pool:
-    from tomotutor.data.sources import open_pool
-
-    return open_pool(session.source.replace(split=args.test_split))  # normalised as what was trained on
-
-
-def _run_classes(session: Session, args: argparse.Namespace, tell: Callable[[CurvePoint], None]) -> Outcome:
-    from tomotutor.oracle import classes as oracle
-    from tomotutor.oracle.report import write_report
-    from tomotutor.session import Session
-
-    truth_N = oracle.read_truth(session, args.oracle)
-    test = None
-    if args.test_split:
-        pool = _test_split(session, args)
-        test = oracle.TestSet(pool, oracle.pool_truth(pool, session.classes))
-    if args.test:
-        other = Session(args.test, write=False)
-        test = oracle.TestSet(other.pool, oracle.read_truth(other, args.test_oracle, session.classes))
-    _set_recipe(session, args)
-    if args.test_fraction is not None:
-        test = oracle.draw_test_set(session, truth_N, args.test_fraction)
-    curve = oracle.run(
-        session,
-        truth_N,
-        init=args.init,
-        query=args.query,
-        rounds=args.rounds,
-        test=test,
-        told=tell,
-        report=show_progress,
-    )
-    return curve, write_report(Path(args.out) if args.out else session.folder / "report", session, truth_N)
-
-
-def _run_masks(session: Session, args: argparse.Namespace, tell: Callable[[CurvePoint], None]) -> Outcome:
-    from tomotutor.oracle import masks as mask_oracle
-    from tomotutor.session import Session
-
-    truth = mask_oracle.read_truth(session, session.pool, args.oracle)
-    test = None
-    if args.test_split:
-        pool = _test_split(session, args)
-        test = mask_oracle.MaskTest(pool, mask_oracle.read_truth(session, pool, "y"))
-    if args.test:
-        other = Session(args.test, write=False)
-        test = mask_oracle.MaskTest(other.pool, mask_oracle.read_truth(session, other.pool, args.test_oracle))
-    _set_recipe(session, args)
-    if args.test_fraction is not None:
-        mask_oracle.hold_out(session, args.test_fraction)
-    curve = mask_oracle.run(
-        session, truth, init=args.init, query=args.query, rounds=args.rounds, test=test, told=tell, report=show_progress
-    )
-    return curve, mask_oracle.write_report(Path(args.out) if args.out else session.folder / "report", session, truth)
 
 
 def _demo(args: argparse.Namespace) -> None:

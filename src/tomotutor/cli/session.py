@@ -21,6 +21,7 @@ from tomotutor.cli.common import (
     show_progress,
     split_names,
 )
+from tomotutor.formats.particles import LIST_NAMES
 from tomotutor.learn.recipe import CHOICES, PRESETS
 
 
@@ -315,7 +316,7 @@ def add(commands: Commands) -> None:
     export.add_argument(
         "--format",
         required=True,
-        choices=("relion", "csv", "dynamo", "em", "copick", "imod", "averages"),
+        choices=(*(name for name in LIST_NAMES if name != "relion4"), "averages"),
         help="particle list with classes: the session's own format keeps every value, others are converted; "
         "csv: a table of predictions "
         "(in segmentation with masks); averages: an MRC average of each class",

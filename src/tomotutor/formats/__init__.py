@@ -1,1 +1,1 @@
-"""File formats of the field: particle lists and MRC volumes."""
+"""File formats of the field, read and written: particle lists, volumes, masks. No pools, nothing is normalised."""

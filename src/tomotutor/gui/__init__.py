@@ -1,1 +1,1 @@
-"""The screen: a napari plugin over Session. Only this package imports Qt and napari."""
+"""The screen: a napari plugin over Session, and the only package that imports Qt or napari. No networks."""

@@ -24,11 +24,6 @@ class Colours:
     line: QColor
     warning: QColor
 
-    @property
-    def pale(self) -> QColor:
-        """Text that stands back, still readable on the ground."""
-        return mixed(self.text, self.ground, 0.3)
-
 
 def mixed(a: QColor, b: QColor, share: float) -> QColor:
     """Return `a` with a share of `b` in it."""

@@ -296,6 +296,7 @@ class Recipe(Settings):
 
 
 CHOICES = Recipe.choices()
+PRESETS = ("app", "paper")
 
 # What the app's recipe differs in where networks start pretrained (docs/evidence.md tells how it was found)
 PRETRAINED: dict[str, Any] = {
@@ -396,6 +397,3 @@ def preset(name: str, ndim: int, kind: str = "", task: str = "classification") -
         )
         return paper.replace(**{**_PAPER.get(kind, default), **pixels})
     raise TomoTutorError(f"recipe {name!r} is not known; expected one of {', '.join(PRESETS)}")
-
-
-PRESETS = ("app", "paper")

@@ -1,8 +1,8 @@
-"""A simulated annotator: whole runs of a session with the truth answering."""
+"""A simulated annotator of sessions with classes: the truth answers, and accuracy is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.progress import Report, ignore
+from tomotutor.base.progress import Report
 from tomotutor.data.pool import Pool
 from tomotutor.data.sources.array import load_array
+from tomotutor.export import figures
+from tomotutor.export.lists import write_predictions
 from tomotutor.formats.label_csv import LabelRow, read_labels
 from tomotutor.session import Session
-from tomotutor.session.status import CurvePoint
 
 UNKNOWN = -1
 
@@ -149,79 +150,60 @@ def answer(session: Session, truth_N: np.ndarray, labels: int) -> None:
             session.refresh_answers()  # as on the screen, the next item follows from this label
 
 
-def play(
-    session: Session, labels: Sequence[int], answer: Callable[[int], None], report: Report | None = None
-) -> Iterator[int]:
-    """Answer up to each number of labels and train; yield the number of each round, those of an earlier run first.
-
-    Only the last round's model is in use, so a caller measures it before asking for the next number.
-    """
-    session.map_pool(report or ignore)
-    for number, wanted in enumerate(labels, start=1):
-        if len(session.rounds) < number:
-            before = len(session.labels())
-            answer(wanted)
-            if number > 1 and len(session.labels()) == before:
-                return  # nothing is left to ask
-            # in the app the item in front stays there; here it would be an old pick among the new ones
-            session.put_back()
-            session.run_round(report)
-        yield number
-
-
-def run(
-    session: Session,
-    truth_N: np.ndarray,
-    *,
-    init: int,
-    query: int,
-    rounds: int,
-    test: TestSet | None = None,
-    told: Callable[[CurvePoint], None] | None = None,
-    report: Report | None = None,
-) -> tuple[CurvePoint, ...]:
-    """Run `rounds` queries and rounds + 1 trainings; a run that was interrupted goes on where it stopped.
-
-    Parameters
-    ----------
-    session : Session
-        With the recipe to use.
-    truth_N : ndarray
-        Class number of every item, -1 where it is not known.
-    init, query : int
-        Labels before the first training, and before each further one.
-    rounds : int
-        Number of queries.
-    test : TestSet, optional
-        Items to measure each model on.
-    told : callable, optional
-        Called with each round's point when it is measured.
-    report : callable, optional
-        Progress.
-    """
-    return run_rounds(
-        session,
-        [init + k * query for k in range(rounds + 1)],
-        lambda labels: answer(session, truth_N, labels),
-        lambda: measure(session, truth_N, test, report),
-        told,
-        report,
-    )
+def write_report(folder: Path, session: Session, truth_N: np.ndarray) -> list[Path]:
+    """Write learning_curve.png, confusion.png (of what was predicted, not labeled), queue.png and predictions.csv."""
+    predictions = session.predictions()
+    written = [folder / name for name in ("learning_curve.png", "confusion.png", "queue.png", "predictions.csv")]
+    figures.save(figures.learning_curve(session.curve), written[0])
+    rest = (truth_N != UNKNOWN) & ~predictions.labeled_N
+    title = f"predicted items ({int(rest.sum())} of {len(truth_N)})"
+    figures.save(figures.confusion(truth_N[rest], predictions.class_N[rest], session.classes, title), written[1])
+    most = [row for row in np.argsort(-predictions.disagreement_N, kind="stable") if not predictions.labeled_N[row]][
+        :24
+    ]
+    titles = [
+        f"{session.pool.ids[r]}\n{session.classes[predictions.class_N[r]]} · {predictions.disagreement_N[r]:.2f}"
+        for r in most
+    ]
+    items = session.pool.read(np.array(most, dtype=np.int64))
+    figures.save(figures.montage(items, titles, "most disputed: predicted class · KL(teacher ‖ student)"), written[2])
+    write_predictions(written[3], session.pool.ids, predictions, session.classes)
+    return written
 
 
-def run_rounds(
-    session: Session,
-    labels: Sequence[int],
-    answer: Callable[[int], None],
-    measure: Callable[[], dict[str, Any]],
-    told: Callable[[CurvePoint], None] | None = None,
-    report: Report | None = None,
-) -> tuple[CurvePoint, ...]:
-    """Train at each number of labels, however they are answered and measured: the loop of `run`."""
-    for number in play(session, labels, answer, report):
-        metrics = session.rounds[-1].record["metrics"]
-        if number == len(session.rounds) and not any(name.startswith("pool_") for name in metrics):
-            session.add_metrics(number, measure())
-        if told:
-            told(session.curve[number - 1])
-    return session.curve
+@dataclass
+class ClassOracle:
+    """See `tomotutor.oracle.play.Oracle`."""
+
+    session: Session
+    truth_N: np.ndarray
+    test: TestSet | None = None
+
+    @classmethod
+    def read(cls, session: Session, oracle: str) -> ClassOracle:
+        """Read the truth of a session."""
+        return cls(session, read_truth(session, oracle))
+
+    def test_on(self, pool: Pool) -> None:
+        """Test on a data set that has its truth."""
+        self.test = TestSet(pool, pool_truth(pool, self.session.classes))
+
+    def test_on_session(self, other: Session, oracle: str) -> None:
+        """Test on the items of another session."""
+        self.test = TestSet(other.pool, read_truth(other, oracle, self.session.classes))
+
+    def hold_out(self, fraction: float) -> None:
+        """Test on a share of the session's own items."""
+        self.test = draw_test_set(self.session, self.truth_N, fraction)
+
+    def answer(self, labels: int) -> None:
+        """Answer the queue until there are so many labels."""
+        answer(self.session, self.truth_N, labels)
+
+    def measure(self, report: Report | None) -> dict[str, Any]:
+        """Measure the model in use."""
+        return measure(self.session, self.truth_N, self.test, report)
+
+    def write_report(self, folder: Path) -> list[Path]:
+        """Write pictures and predictions."""
+        return write_report(folder, self.session, self.truth_N)

@@ -16,9 +16,7 @@ from tomotutor.export import figures
 from tomotutor.export.lists import read_masks
 from tomotutor.formats.mask_png import VOID, check_mask, palette
 from tomotutor.learn.tasks import Confusion
-from tomotutor.oracle.classes import run_rounds
 from tomotutor.session import Session
-from tomotutor.session.status import CurvePoint
 
 MaskTruth = Callable[[int], np.ndarray | None]
 
@@ -100,28 +98,6 @@ def measure(session: Session, truth: MaskTruth, test: MaskTest | None, report: R
     return metrics
 
 
-def run(
-    session: Session,
-    truth: MaskTruth,
-    *,
-    init: int,
-    query: int,
-    rounds: int,
-    test: MaskTest | None = None,
-    told: Callable[[CurvePoint], None] | None = None,
-    report: Report | None = None,
-) -> tuple[CurvePoint, ...]:
-    """Run `rounds` queries and rounds + 1 trainings, as `oracle.run` does for classes."""
-    return run_rounds(
-        session,
-        [init + k * query for k in range(rounds + 1)],
-        lambda labels: answer(session, truth, labels),
-        lambda: measure(session, truth, test, report),
-        told,
-        report,
-    )
-
-
 def write_report(folder: Path, session: Session, truth: MaskTruth) -> list[Path]:
     """Write learning_curve.png, iou.png (of the pool's images without a mask) and queue.png (image, truth and
     prediction).
@@ -159,3 +135,41 @@ def write_report(folder: Path, session: Session, truth: MaskTruth) -> list[Path]
         written[2],
     )
     return written
+
+
+@dataclass
+class MaskOracle:
+    """See `tomotutor.oracle.play.Oracle`."""
+
+    session: Session
+    truth: MaskTruth
+    test: MaskTest | None = None
+
+    @classmethod
+    def read(cls, session: Session, oracle: str) -> MaskOracle:
+        """Read the truth of a session."""
+        return cls(session, read_truth(session, session.pool, oracle))
+
+    def test_on(self, pool: Pool) -> None:
+        """Test on a data set that has its truth."""
+        self.test = MaskTest(pool, read_truth(self.session, pool, "y"))
+
+    def test_on_session(self, other: Session, oracle: str) -> None:
+        """Test on the images of another session."""
+        self.test = MaskTest(other.pool, read_truth(self.session, other.pool, oracle))
+
+    def hold_out(self, fraction: float) -> None:
+        """Test on a share of the session's own images."""
+        hold_out(self.session, fraction)
+
+    def answer(self, labels: int) -> None:
+        """Answer the queue until there are so many masks."""
+        answer(self.session, self.truth, labels)
+
+    def measure(self, report: Report | None) -> dict[str, Any]:
+        """Measure the model in use."""
+        return measure(self.session, self.truth, self.test, report)
+
+    def write_report(self, folder: Path) -> list[Path]:
+        """Write pictures."""
+        return write_report(folder, self.session, self.truth)

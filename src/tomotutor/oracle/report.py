@@ -1,16 +1,9 @@
-"""What a run leaves behind: a table, pictures, predictions."""
+"""The rounds of a run as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
-
-from tomotutor.export import figures
-from tomotutor.export.lists import write_predictions
-from tomotutor.oracle.classes import UNKNOWN
-from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint
 
 
@@ -34,24 +27,3 @@ def table(curve: Sequence[CurvePoint]) -> str:
         cells += ["–" if value is None else f"{value:.3f}" for value in found]
         rows.append([*cells, f"{sum(p.metrics['seconds'].values()):.0f}"])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def write_report(folder: Path, session: Session, truth_N: np.ndarray) -> list[Path]:
-    """Write learning_curve.png, confusion.png (of what was predicted, not labeled), queue.png and predictions.csv."""
-    predictions = session.predictions()
-    written = [folder / name for name in ("learning_curve.png", "confusion.png", "queue.png", "predictions.csv")]
-    figures.save(figures.learning_curve(session.curve), written[0])
-    rest = (truth_N != UNKNOWN) & ~predictions.labeled_N
-    title = f"predicted items ({int(rest.sum())} of {len(truth_N)})"
-    figures.save(figures.confusion(truth_N[rest], predictions.class_N[rest], session.classes, title), written[1])
-    most = [row for row in np.argsort(-predictions.disagreement_N, kind="stable") if not predictions.labeled_N[row]][
-        :24
-    ]
-    titles = [
-        f"{session.pool.ids[r]}\n{session.classes[predictions.class_N[r]]} · {predictions.disagreement_N[r]:.2f}"
-        for r in most
-    ]
-    items = session.pool.read(np.array(most, dtype=np.int64))
-    figures.save(figures.montage(items, titles, "most disputed: predicted class · KL(teacher ‖ student)"), written[2])
-    write_predictions(written[3], session.pool.ids, predictions, session.classes)
-    return written

@@ -1,1 +1,1 @@
-"""What the session draws into napari's canvas, and what it puts away there."""
+"""What the session draws into napari's canvas, and what it puts away there. No docks, no buttons."""

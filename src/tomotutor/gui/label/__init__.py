@@ -1,1 +1,1 @@
-"""One item: its slices, what teacher and student say of it, and the keys and buttons that answer; its page wires."""
+"""One item: slices, what teacher and student say, keys and buttons that answer. Many items go to particles."""

@@ -1,4 +1,4 @@
-"""The networks: residual networks in 2D and 3D, VGG, DRN, and the pairs made of them."""
+"""The networks, one file a family, and the pairs made of them. How they are trained stands in learn/train.py."""
 
 from tomotutor.learn.models.common import Net, Output
 from tomotutor.learn.models.pair import MODELS, PAIRS, Pair, Shape, build_net, build_pair

@@ -1,4 +1,4 @@
-"""Query strategies: which of the unlabeled items to ask first. One file each (or each kind), and one line here."""
+"""Query strategies, which item to ask first: a file and a line here each. How networks run is round_backend's."""
 
 from tomotutor.learn.strategies.adversarial import SRAAL, VAAL
 from tomotutor.learn.strategies.badge import Badge, PairBadge, Residual

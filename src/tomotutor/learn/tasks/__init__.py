@@ -1,4 +1,4 @@
-"""What is learnt: a class for each item, or for each pixel. One file each, and one line here."""
+"""What is learnt: a class for each item or pixel; a file and a line here each. What a person says is session's."""
 
 from tomotutor.learn.tasks.base import Task
 from tomotutor.learn.tasks.classification import CLASSIFICATION
