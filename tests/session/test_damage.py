@@ -1,5 +1,5 @@
-"""Damage on purpose: bit flips and cuts of every file of a session. Promise: a sentence or a session that goes on, never
-another exception; and every label in a page that can be read is saved by `repair`.
+"""Damage on purpose: bit flips and cuts of every file of a session. Promise: a sentence or a session that goes on, and no
+other exception; and every label in a page that can be read is saved by `repair`.
 """
 
 import os
@@ -148,18 +148,17 @@ def long_log(whole, tmp_path_factory):
     folder = tmp_path_factory.mktemp("long") / "session"
     shutil.copytree(whole / "a", folder)
     database = Database(folder, write=True)
-    first = len(database.entries())
     entries = [
         Entry(0, f"2026-01-01T00:{n // 60:02d}:{n % 60:02d}", n % 24, "label", "ball", f"annotator{n:04d}", "import")
         for n in range(200)
     ]
     database.append(entries)
     database.close()
-    return folder, first
+    return folder
 
 
 def repair_many(long_log, tmp_path, count):
-    whole, first = long_log
+    whole = long_log
     valid = (whole / "labels.sqlite").read_bytes()
     pages = {n: valid.find(b"annotator%04d" % n) // 4096 for n in range(200)}  # no reader of ours is asked
     assert len(set(pages.values())) > 3
@@ -213,7 +212,7 @@ def test_every_label_that_can_be_read_is_saved_from_many(long_log, tmp_path):
 
 def test_a_file_without_its_header_and_schema_gives_its_labels_back(long_log, tmp_path, capsys):
     folder = tmp_path / "copy"
-    shutil.copytree(long_log[0], folder)
+    shutil.copytree(long_log, folder)
     path = folder / "labels.sqlite"
     raw = path.read_bytes()
     path.write_bytes(bytes(4096) + raw[4096:])
@@ -224,7 +223,7 @@ def test_a_file_without_its_header_and_schema_gives_its_labels_back(long_log, tm
     assert re.search(r"212 entries of the label log are saved: 212 read in labels.sqlite", told), told
     assert "labels-damaged-1.sqlite" in told
     assert (folder / "labels-damaged-1.sqlite").read_bytes() == bytes(4096) + raw[4096:]
-    with Session(folder) as session, Session(long_log[0]) as before:
+    with Session(folder) as session, Session(long_log) as before:
         assert session.labels() == before.labels()
         assert session.classes == before.classes
         assert session.status.round == 1
@@ -234,7 +233,7 @@ def test_a_file_without_its_header_and_schema_gives_its_labels_back(long_log, tm
 
 def test_what_is_lost_is_said_and_no_number_of_the_log_is_given_twice(long_log, tmp_path):
     folder = tmp_path / "copy"
-    shutil.copytree(long_log[0], folder)
+    shutil.copytree(long_log, folder)
     path = folder / "labels.sqlite"
     raw = bytearray(path.read_bytes())
     page = raw.find(b"annotator0100") // 4096
@@ -268,7 +267,7 @@ def test_rows_of_other_kinds_are_refused_with_a_sentence(long_log, tmp_path):
     for change in changes:
         folder = tmp_path / "copy"
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(long_log[0], folder)
+        shutil.copytree(long_log, folder)
         connection = sqlite3.connect(folder / "labels.sqlite")
         connection.execute("INSERT OR IGNORE INTO audits VALUES (1, 0, 'ball')")
         connection.executescript(change)

@@ -111,7 +111,7 @@ def test_a_full_disk_loses_nothing_and_is_said(session_folder, tmp_path):
             left = shutil.disk_usage(disk).free
             (disk / "ballast").write_bytes(bytes(max(left - 40_000, 0)))
             done = 0
-            with pytest.raises(TomoTutorError, match="the label could not be saved .*free some space"):
+            with pytest.raises(TomoTutorError, match=r"the label could not be saved .*free some space"):
                 for n in range(10_000):
                     session.label(session.ids[n % 60], "ball" if n % 120 < 60 else "slab")
                     done += 1

@@ -50,8 +50,8 @@ class Input:
     def __post_init__(self) -> None:
         if not isinstance(self.prefix, str) or self.prefix in (".", "..") or any(c in self.prefix for c in "/\\:\0"):
             raise TomoTutorError(
-                f"labels.sqlite: an added input is called {shown(str(self.prefix), 80)!r}; expected the name of a folder in "
-                f"'{FOLDER}'"
+                f"labels.sqlite: an added input is called {shown(str(self.prefix), 80)!r}; expected the name of a "
+                f"folder in '{FOLDER}'"
             )
 
     def source_in(self, folder: Path) -> Source:

@@ -1,4 +1,4 @@
-"""The one writer of a session: its lock, who holds it, what a killed writer left, and links that lead out of the folder."""
+"""The one writer of a session: its lock, who holds it, what a killed writer left, links that lead out of the folder."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Rows:
             case [str(key), str(value)]:
                 self.meta[key] = value
             case [None, str(item_id), int(twin), 0 | 1 as held_out] if 0 <= twin <= number:
-                self.items[number] = (item_id, twin, int(held_out))  # type: ignore[arg-type]
+                self.items[number] = (item_id, twin, int(held_out))
             case [None, str(at), int(labels), str(record)] if number > 0 and _is_record(record):
                 self.rounds[number] = (at, labels, record)
             case [int(of_round), int(item), str(predicted)]:
