@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tomotutor.base.progress import ignore
 from tomotutor.export.answers import export
 from tomotutor.session import Session, classes
 
@@ -44,8 +45,8 @@ def turn(session: Session, folder: Path) -> None:
 def change(session: Session, folder: Path) -> None:
     for n in range(10**6):
         first = session.classes[0]
-        session.change_classes(classes.rename(session.class_table, first, f"name {n}"))
-        say("renamed", first, "to", n)
+        session.change_classes(classes.rename(session.class_table, first, f"name_{n}"))
+        say("renamed", first, n)
 
 
 def train(session: Session, folder: Path) -> None:
@@ -66,7 +67,7 @@ def write(session: Session, folder: Path) -> None:
         session.run_round()
     say("ready to write")
     for n in range(10**6):
-        export(session, folder.parent / "out", "csv")
+        export(session, folder.parent / "out", "csv", per_class=False, report=ignore)
         say("exported", n)
 
 

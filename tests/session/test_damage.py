@@ -1,5 +1,5 @@
-"""Damage on purpose: bit flips and cuts of every file of a session. Promise: a sentence or a session that goes on, and no
-other exception; and every label in a page that can be read is saved by `repair`.
+"""Damage on purpose: bit flips and cuts of every file of a session. Promise: a sentence or a session that goes on,
+never another exception; every label in a page that can be read is saved by `repair`.
 """
 
 import os
@@ -279,3 +279,24 @@ def test_rows_of_other_kinds_are_refused_with_a_sentence(long_log, tmp_path):
         repair_session(folder)
         with Session(folder) as session:
             assert session.status.labeled == 24
+
+
+def test_settings_and_masks_that_are_damaged_are_mended(whole, tmp_path, capsys):
+    folder = tmp_path / "a"
+    shutil.copytree(whole / "a", folder)
+    settings = (folder / "session.toml").read_text()
+    (folder / "session.toml").write_text(settings[:100])
+    with pytest.raises(TomoTutorError, match=r"session\.toml: .*'tomotutor repair"):
+        Session(folder)
+    assert main(["repair", str(folder)]) == 0
+    assert "session-damaged-1.toml" in capsys.readouterr().out
+    assert (folder / "session.toml").read_text() == settings
+    folder = tmp_path / "b"
+    shutil.copytree(whole / "b", folder)
+    path = min((folder / "masks").iterdir())
+    path.write_bytes(path.read_bytes()[:60])
+    assert main(["repair", str(folder)]) == 0
+    assert "1 masks cannot be read; those images are asked again" in capsys.readouterr().out
+    with Session(folder) as session:
+        assert session.status.labeled == 3
+        assert session.labels().keys() == {1, 2, 3}

@@ -31,10 +31,11 @@ def kill(folder: Path, way: str, after_s: float) -> list[list[str]]:
     lines = []
     while started and not (lines and lines[-1].startswith(started)):
         lines.append(process.stdout.readline())
+        assert lines[-1], "it ended by itself"
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
     out = "".join(lines) + process.stdout.read()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it ended by itself"
     return [line.split() for line in out[: out.rfind("\n") + 1].splitlines()]
 
 
@@ -58,7 +59,7 @@ def check(folder: Path, way: str, told: list[list[str]]) -> int:
                 assert row == begun[-1] or labels.get(row, "-") == name
         if way == "change" and answers:
             last = int(answers[-1][-1])
-            assert session.classes[0] in (f"name {last}", f"name {last + 1}")
+            assert session.classes[0] in (f"name_{last}", f"name_{last + 1}")
         rounds = [int(line[1]) for line in told if line[0] == "trained"]
         if rounds:
             assert rounds[-1] <= len(session.rounds) <= rounds[-1] + 1
@@ -76,6 +77,8 @@ def kill_many(folder: Path, ways: tuple[str, ...], count: int) -> None:
     rng, answers = random.Random(0), 0
     for number in range(count):
         way = ways[number % len(ways)]
+        if number % 12 == 0:
+            print(f"{number} kills, {answers} answers", flush=True)
         answers += check(folder, way, kill(folder, way, rng.choice([rng.uniform(0, 0.05), rng.uniform(0, 0.6)])))
     print(f"kills while {', '.join(ways)}: {count} tried, {answers} answers acknowledged, 0 lost")
     assert answers

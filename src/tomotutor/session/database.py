@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -324,6 +325,9 @@ class Database:
         except TomoTutorError as problem:
             log.warning("%s", problem)
             return
+        settings = self.path.with_name("session.toml")
+        with suppress(OSError, TomoTutorError), new_file(folder / settings.name) as path:
+            shutil.copyfile(settings, path)
         for old in sorted(folder.glob("labels-[0-9]*.sqlite"))[:-COPIES]:
             old.unlink(missing_ok=True)
 

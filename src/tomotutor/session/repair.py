@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 import sqlite3
@@ -15,12 +16,14 @@ import numpy as np
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.data.pool import concat, find_twins
+from tomotutor.formats.image import open_image
 from tomotutor.session.database import BACKUPS, LAYOUT, NAME, TABLES, Database
 from tomotutor.session.inputs import INPUTS, from_json, open_all, read_inputs
-from tomotutor.session.label_log import Entry
+from tomotutor.session.label_log import Entry, replay
 from tomotutor.session.lock import take_lock
 from tomotutor.session.pages import Value, rows_in
 from tomotutor.session.rows import entry_fits, record_fits
+from tomotutor.session.session_file import NAME as SETTINGS
 from tomotutor.session.session_file import SessionFile
 
 _COLUMNS = len(fields(Entry))
@@ -113,14 +116,16 @@ def repair_session(folder: Path) -> list[str]:
     TomoTutorError
         The session is open elsewhere, or the list of its items cannot be had; nothing was changed.
     """
-    path = folder / NAME
+    path, told = folder / NAME, []
     copies = sorted((folder / BACKUPS).glob("labels-[0-9]*.sqlite"))
     if not path.is_file() and not copies:
         raise TomoTutorError(f"{folder}: not a session (no {NAME} and no copy of it); expected a session folder")
     lock = take_lock(folder)
     try:
+        told += _settings(folder)
         if _is_whole(folder):
-            return [f"{path}: nothing is wrong with it; nothing was changed"]
+            told += _masks(folder)
+            return told or [f"{path}: nothing is wrong with it; nothing was changed"]
         kept = _keep(path)
         with suppress(sqlite3.Error, UnicodeDecodeError), closing(sqlite3.connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master")  # rolls back what was half-written
@@ -130,13 +135,60 @@ def repair_session(folder: Path) -> list[str]:
             with suppress(OSError):
                 whole = whole.merged(Rows.read(copy))
         whole.meta = _meta(damaged, whole, copies)
-        told = _complete_items(folder, whole, bool(copies))
+        items = _complete_items(folder, whole, bool(copies))
         whole.entries = {seq: e for seq, e in whole.entries.items() if entry_fits(e, len(whole.items))}
         whole.last = max([whole.last, *whole.entries])
         _write(path, whole)
+        told += [*_told(whole, damaged, copies), *items, *_masks(folder)]
     finally:
         lock.release()
-    return [*_told(whole, damaged, copies), *told, *([f"the damaged database is kept as {kept}"] if kept else [])]
+    return [*told, *([f"the damaged database is kept as {kept}"] if kept else [])]
+
+
+def _settings(folder: Path) -> list[str]:
+    """Bring a session.toml that cannot be read back from its copy."""
+    path, copy = folder / SETTINGS, folder / BACKUPS / SETTINGS
+    try:
+        SessionFile.read(folder)
+    except TomoTutorError as problem:
+        if not copy.is_file():
+            raise TomoTutorError(f"{problem}; there is no copy of it in {BACKUPS}; nothing was changed") from None
+        SessionFile.read(copy.parent)  # a damaged copy is no help, and says so
+        kept = _keep(path)
+        with new_file(path) as partial:
+            shutil.copyfile(copy, partial)
+        return (
+            [f"{path} is as it was at the last round; the damaged one is kept as {kept}"]
+            if kept
+            else [f"{path} was gone and is as it was at the last round"]
+        )
+    return []
+
+
+def _masks(folder: Path) -> list[str]:
+    """Ask those images again whose masks cannot be read."""
+    file = SessionFile.read(folder)
+    if file.recipe.task != "segmentation":
+        return []
+    path = folder / NAME
+    with closing(Database(folder, write=False)) as database:
+        given = replay(database.entries()).labels()
+    lost = []
+    for row, entry in given.items():
+        try:
+            with open_image(folder / "masks" / Path(entry.label or "").name, "a PNG", ("PNG",)) as image:
+                image.load()
+        except TomoTutorError:
+            lost.append(row)
+    if not lost:
+        return []
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    columns = "at, item, action, annotator, origin, round, audit"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            f"INSERT INTO labels ({columns}) VALUES (?, ?, 'skip', '', 'repair', 0, '')", [(at, row) for row in lost]
+        )
+    return [f"{len(lost)} masks cannot be read; those images are asked again"]
 
 
 def _is_whole(folder: Path) -> bool:
@@ -153,11 +205,11 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _keep(path: Path) -> Path | None:
-    """Keep the damaged database, with what SQLite has beside it."""
+    """Keep a damaged file, with what SQLite has beside it."""
     if not path.is_file():
         return None
     number = 1
-    while (kept := path.with_name(f"labels-damaged-{number}.sqlite")).exists():
+    while (kept := path.with_name(f"{path.stem}-damaged-{number}{path.suffix}")).exists():
         number += 1
     for ending in ("", "-journal"):
         if Path(f"{path}{ending}").is_file():
@@ -242,9 +294,9 @@ def _told(whole: Rows, damaged: Rows, copies: Sequence[Path]) -> list[str]:
         told[0] += f", {len(entries) - here} from the copies in backups"
     lost = [seq for seq in range(1, whole.last + 1) if seq not in entries]
     if lost:
-        before = max((seq for seq in entries if seq < lost[0]), default=0)
-        after = min((seq for seq in entries if seq > lost[-1]), default=0)
-        when = [f"after {entries[before].at}"] * bool(before) + [f"before {entries[after].at}"] * bool(after)
+        before = max((seq for seq in entries if seq < lost[0]), default=None)
+        after = min((seq for seq in entries if seq > lost[-1]), default=None)
+        when = [f"{word} {entries[seq].at}" for word, seq in (("after", before), ("before", after)) if seq]
         many = f"{len(lost)} entries are lost" if len(lost) > 1 else "1 entry is lost"
         given = f", given {' and '.join(when)}" if when else ""
         told.append(f"{many} (of numbers {lost[0]} to {lost[-1]}{given}); those items are asked again")
