@@ -246,7 +246,7 @@ def test_each_round_leaves_a_copy_of_the_labels_and_few_are_kept(session, sessio
     for n in range(5):
         answer_truthfully(session, 12 if n == 0 else 3)
         session.run_round()
-    copies = sorted(p.name for p in (session_folder / "backups").iterdir())
+    copies = sorted(p.name for p in (session_folder / "backups").glob("labels-*"))
     assert copies == ["labels-0003.sqlite", "labels-0004.sqlite", "labels-0005.sqlite"]
     newest = sqlite3.connect(session_folder / "backups" / copies[-1])
     assert newest.execute("SELECT count(*) FROM labels").fetchone() == (24,)
