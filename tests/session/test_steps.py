@@ -8,6 +8,7 @@ import pytest
 
 from helpers import answer_truthfully
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.cli import main
 from tomotutor.session import Session, classes
 from tomotutor.session.database import Database
 
@@ -245,10 +246,58 @@ def test_each_round_leaves_a_copy_of_the_labels_and_few_are_kept(session, sessio
     for n in range(5):
         answer_truthfully(session, 12 if n == 0 else 3)
         session.run_round()
-    copies = sorted(p.name for p in (session_folder / "backups").iterdir())
+    copies = sorted(p.name for p in (session_folder / "backups").glob("labels-*"))
     assert copies == ["labels-0003.sqlite", "labels-0004.sqlite", "labels-0005.sqlite"]
     newest = sqlite3.connect(session_folder / "backups" / copies[-1])
     assert newest.execute("SELECT count(*) FROM labels").fetchone() == (24,)
     (record,) = newest.execute("SELECT record FROM rounds WHERE number = 5").fetchone()
     assert json.loads(record)["classes"] == ["ball", "slab", "junk"]
     newest.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (["--rename", "ball", "sphere"], ("sphere", "slab", "junk")),
+        (["--rename", "ball", "disc"], ("sphere", "slab", "disc", "junk")),
+        (["--merge", "ball", "slab"], ("sphere", "slab", "junk")),
+    ],
+)
+def test_a_class_renamed_by_hand_is_mended_by_the_command(session, session_folder, capsys, change, names):
+    answer_truthfully(session, 6)
+    given = session.labels()
+    session.close()
+    path = session_folder / "session.toml"
+    path.write_text(path.read_text().replace('"ball"', '"sphere"'))
+    assert main(["classes", str(session_folder)]) == 1
+    assert "tomotutor classes SESSION --rename 'ball' NEW" in capsys.readouterr().err
+    assert main(["classes", str(session_folder), *change]) == 0
+    with Session(session_folder) as again:
+        assert again.classes == names
+        assert again.labels() == {row: change[2] if name == "ball" else name for row, name in given.items()}
+
+
+def test_the_command_lists_and_changes_classes(session, session_folder, capsys):
+    answer_truthfully(session, 6)
+    balls = list(session.labels().values()).count("ball")
+    session.close()
+    for change in (
+        ["--add", "third"],
+        ["--rename", "slab", "plate"],
+        ["--recolour", "ball", "#FF0000"],
+        ["--key", "plate", "p"],
+        ["--order", "plate,ball,third,junk"],
+        ["--merge", "ball", "third"],
+    ):
+        assert main(["classes", str(session_folder), *change]) == 0
+    capsys.readouterr()
+    assert main(["classes", str(session_folder)]) == 0
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert told == [
+        ["1", "plate", str(6 - balls), "labels", "key", "p"],
+        ["2", "third", str(balls), "labels"],
+        ["3", "junk", "0", "labels"],
+    ]
+    assert main(["classes", str(session_folder), "--add", "x", "--rename", "third", "y"]) == 1
+    assert main(["classes", str(session_folder), "--rename", "fourth", "y"]) == 1
+    assert "class 'fourth' is not one of plate, third, junk" in capsys.readouterr().err

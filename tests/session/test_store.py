@@ -99,7 +99,7 @@ def test_rounds_and_audit_predictions(store):
 
 
 def test_one_writer_many_readers(store, folder):
-    with pytest.raises(TomoTutorError, match="open in another TomoTutor; close it there first"):
+    with pytest.raises(TomoTutorError, match=r"open in another TomoTutor .*; close it there first"):
         Database(folder, write=True)
     code = (
         "from tomotutor.session.database import Database; from pathlib import Path; "

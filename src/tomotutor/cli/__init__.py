@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from tomotutor.base.errors import CancelledError, TomoTutorError, reason
 
@@ -17,7 +20,7 @@ from tomotutor.base.errors import CancelledError, TomoTutorError, reason
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; docs/cli.md is made from it."""
     import tomotutor
-    from tomotutor.cli import bench, convert, pretrain, run, session, simulate
+    from tomotutor.cli import bench, convert, pretrain, repair, run, session, simulate
 
     parser = argparse.ArgumentParser(
         prog="tomotutor",
@@ -25,13 +28,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tomotutor {tomotutor.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (session, convert, run, simulate, pretrain, bench):
+    for module in (session, repair, convert, run, simulate, pretrain, bench):
         module.add(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted."""
+    """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted, 143 when
+    ended by SIGTERM, as SLURM does at its time limit.
+    """
+    before = _heed_sigterm()
     try:
         import logging
 
@@ -43,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except TomoTutorError as problem:
         return _say(str(problem), 1)
+    except _Ended:
+        return _say("ended by SIGTERM; all labels and finished rounds are saved, a round that ran is given up", 143)
     except (KeyboardInterrupt, CancelledError) as problem:
         return _say(f"interrupted; {str(problem) or 'all labels and finished rounds are saved'}", 130)
     except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -51,7 +59,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as problem:  # what no reader or writer has put into words: standard output, most of all
         _drop_output()
         return _say(f"{problem.filename or 'standard output'}: {reason(problem)}", 1)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     return 0
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM came: everything ends as with Ctrl-C."""
+
+
+def _heed_sigterm() -> Any:
+    """Let the first SIGTERM end the command in order; return what heeded it before, None where that is not ours."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is given up takes a moment; SIGKILL comes after it
+        raise _Ended
+
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, end)
 
 
 def _say(message: str, status: int) -> int:

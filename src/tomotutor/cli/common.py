@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -238,6 +239,7 @@ def open_window(session: Path) -> None:
         raise TomoTutorError(
             f"the screen needs napari and a Qt binding ({problem}); install them with: pip install 'tomotutor[gui]'"
         ) from None
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what a signal raises would end in Qt; labels are on disk anyway
     run_app(session)
 
 

@@ -7,7 +7,9 @@ SQLite's write-ahead log does not work. A call that writes returns when the disk
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +18,19 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.session.label_log import Entry
+from tomotutor.session.lock import take_lock
+from tomotutor.session.rows import entry_fits, record_fits
+
+log = logging.getLogger(__name__)
 
 NAME = "labels.sqlite"
-COPIES = 3  # kept in backups/, the newest ones
+BACKUPS = "backups"
+COPIES = 3  # kept there, the newest ones
 LAYOUT = 2
 _LABELS = """
 CREATE TABLE labels (
@@ -33,7 +39,7 @@ CREATE TABLE labels (
     annotator TEXT NOT NULL, origin TEXT NOT NULL, round INTEGER NOT NULL, audit TEXT NOT NULL,
     predicted TEXT, confidence REAL, disagreement REAL, undoes INTEGER, step INTEGER);
 """
-_TABLES = (
+TABLES = (
     """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE items (
@@ -90,11 +96,13 @@ class Database:
         if not self.path.is_file():
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'")
         self._guard = threading.RLock()
-        self._lock = _take_lock(folder) if write else None
+        self._lock = take_lock(folder) if write else None
         try:
             self._connection = self._connect(write)
             try:
                 self._check_layout(write)
+                if write and not any((folder / BACKUPS).glob("labels-*.sqlite")):
+                    self.keep_copy(0)
             except BaseException:
                 self._connection.close()
                 raise
@@ -110,20 +118,24 @@ class Database:
         try:
             connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as problem:
-            raise self._damaged(problem) from None
+            raise self.damaged(problem) from None
         try:
             if write:
                 connection.execute("PRAGMA journal_mode=DELETE")
                 connection.execute("PRAGMA synchronous=FULL")
             else:
                 connection.execute("PRAGMA query_only=ON")
+            (fault,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if fault != "ok":
+                raise sqlite3.DatabaseError(fault)
             connection.execute("SELECT count(*) FROM meta").fetchone()
         except (sqlite3.Error, UnicodeDecodeError) as problem:
             connection.close()
-            raise self._damaged(problem) from None
+            raise self.damaged(problem) from None
         return connection
 
-    def _damaged(self, problem: object) -> TomoTutorError:
+    def damaged(self, problem: object) -> TomoTutorError:
+        """Return the error for what cannot be read, which names the way back."""
         return TomoTutorError(
             f"{self.path}: damaged or no database of labels ({str(problem)[:200]}); "
             f"run 'tomotutor repair {self.path.parent}', which saves every label that can be read"
@@ -149,7 +161,7 @@ class Database:
     def create(folder: Path, ids: Sequence[str], twin_N: np.ndarray, meta: Mapping[str, str] | None = None) -> None:
         """Make the database of a new session, with the values that `meta` returns."""
         with closing(sqlite3.connect(folder / NAME, isolation_level=None)) as connection:
-            connection.executescript(_TABLES)
+            connection.executescript(TABLES)
             connection.execute("BEGIN")
             connection.executemany(
                 "INSERT INTO items (item, id, twin) VALUES (?, ?, ?)",
@@ -183,7 +195,7 @@ class Database:
             with self._guard:
                 return self._connection.execute(sql, values).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as problem:
-            raise self._damaged(problem) from None
+            raise self.damaged(problem) from None
 
     def meta(self, key: str, default: str = "0") -> str:
         """Return a stored value."""
@@ -198,9 +210,9 @@ class Database:
     def items(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
         """Return ids, twin_N and held_out_N."""
         rows = self._rows("SELECT item, id, twin, held_out FROM items ORDER BY item")
-        numbers_right = all(row[0] == n for n, row in enumerate(rows))
-        if not numbers_right or not all(isinstance(r[1], str) and r[2] in range(len(rows)) for r in rows):
-            raise self._damaged("its list of items is not whole")
+        right = [r[0] == n and isinstance(r[1], str) and r[2] in range(n + 1) for n, r in enumerate(rows)]
+        if not rows or not all(right) or len({r[1] for r in rows}) < len(rows):
+            raise self.damaged("its list of items is not whole")
         return (
             tuple(r[1] for r in rows),
             np.array([r[2] for r in rows], dtype=np.int64),
@@ -219,6 +231,8 @@ class Database:
                 zip(rows, ids, twin_N[first:].tolist(), strict=True),
             )
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            (number,) = connection.execute("SELECT coalesce(max(number), 0) FROM rounds").fetchone()
+        self.keep_copy(number)
 
     def hold_out(self, rows: np.ndarray) -> None:
         """Set items apart as a test set: never asked, never trained on."""
@@ -245,7 +259,14 @@ class Database:
         known = {row[1] for row in self._rows("PRAGMA table_info(labels)")}
         columns = [c for c in _COLUMNS if c in known]
         rows = self._rows(f"SELECT {', '.join(columns)} FROM labels ORDER BY seq")
-        return [Entry(**dict(zip(columns, row, strict=True))) for row in rows]
+        if not {"seq", "at", "item", "action"} <= set(columns):
+            raise self.damaged("its label log has other columns")
+        found = [Entry(**dict(zip(columns, row, strict=True))) for row in rows]
+        ((items,),) = self._rows("SELECT count(*) FROM items")
+        wrong = next((e for e in found if not entry_fits(e, items)), None)
+        if wrong is not None:
+            raise self.damaged(f"entry {wrong.seq!r} of its label log is not whole")
+        return found
 
     def add_round(self, record: RoundRecord, audits: dict[int, str]) -> None:
         """Record a finished round and what its model predicts for audit items (pool row to class name)."""
@@ -271,16 +292,18 @@ class Database:
         rows = self._rows("SELECT number, at, labels, record FROM rounds ORDER BY number")
         try:
             records = [RoundRecord(int(n), str(at), int(labels), json.loads(text)) for n, at, labels, text in rows]
-        except (ValueError, TypeError) as problem:
-            raise self._damaged(problem) from None
-        if not all(isinstance(r.record, dict) and {"metrics", "recipe"} <= set(r.record) for r in records):
-            raise self._damaged("the record of a round is not whole")
+        except (ValueError, TypeError, RecursionError) as problem:
+            raise self.damaged(problem) from None
+        if not all(r.number > 0 and record_fits(r.record) for r in records):
+            raise self.damaged("the record of a round is not whole")
         return records
 
     def audits(self) -> dict[int, dict[int, str]]:
         """Return the stored predictions of audit items: round to pool row to class name."""
         found: dict[int, dict[int, str]] = {}
         for number, item, predicted in self._rows("SELECT round, item, predicted FROM audits"):
+            if type(number) is not int or type(item) is not int or not isinstance(predicted, str):
+                raise self.damaged("a prediction of an audit item is not whole")
             found.setdefault(number, {})[item] = predicted
         return found
 
@@ -293,9 +316,18 @@ class Database:
             raise TomoTutorError(f"{target}: the copy of the labels could not be written ({problem})") from None
 
     def keep_copy(self, number: int) -> None:
-        """Keep a copy of the database as it is at the end of round `number`, and forget the oldest ones."""
-        folder = self.path.parent / "backups"
-        self.copy_to(folder / f"labels-{number:04d}.sqlite")
+        """Keep a copy of the database as it is at the end of round `number`, and forget the oldest ones; where that is
+        not possible, the log tells.
+        """
+        folder = self.path.parent / BACKUPS
+        try:
+            self.copy_to(folder / f"labels-{number:04d}.sqlite")
+        except TomoTutorError as problem:
+            log.warning("%s", problem)
+            return
+        settings = self.path.with_name("session.toml")
+        with suppress(OSError, TomoTutorError), new_file(folder / settings.name) as path:
+            shutil.copyfile(settings, path)
         for old in sorted(folder.glob("labels-[0-9]*.sqlite"))[:-COPIES]:
             old.unlink(missing_ok=True)
 
@@ -305,16 +337,3 @@ class Database:
             self._connection.close()
             if self._lock:
                 self._lock.release()
-
-
-def _take_lock(folder: Path) -> filelock.BaseFileLock:
-    lock = filelock.FileLock(folder / ".lock", thread_local=False)  # a closing thread lets it go
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise TomoTutorError(f"{folder}: the session is open in another TomoTutor; close it there first") from None
-    except OSError as problem:
-        raise TomoTutorError(
-            f"{folder}: cannot be written to ({problem.strerror}); give yourself the right to write"
-        ) from None
-    return lock

@@ -59,9 +59,13 @@ class Fingerprint:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Fingerprint:
         """Read plain values back."""
-        projection_RD = tuple(tuple(found) for found in values["projection_RD"])
+        projection_RD = tuple(tuple(map(float, found)) for found in values["projection_RD"])
+        rows, shape = tuple(values["rows"]), tuple(values["shape"])
+        whole = all(type(row) is int and row >= 0 for row in rows) and len(rows) == len(projection_RD)
+        if not whole or not rows or any(len(found) != _DIRECTIONS for found in projection_RD):
+            raise ValueError("what an input looked like is not whole")
         return Fingerprint(
-            **{**values, "shape": tuple(values["shape"]), "rows": tuple(values["rows"]), "projection_RD": projection_RD}
+            shape, float(values["voxel_size_angst"]), rows, projection_RD, str(values.get("particle_list", ""))
         )
 
     def check(self, opened: Opened, copied: Source) -> None:
@@ -85,6 +89,8 @@ class Fingerprint:
             )
         self.check_list(copied)
         rows = np.array(self.rows)
+        if rows.max() >= len(pool):
+            raise TomoTutorError(f"{copied.path}: it has {len(pool)} items, fewer than those of this session; {mend}")
         apart_R = np.abs(_project(pool, rows) - np.array(self.projection_RD)).max(1)
         other = rows[apart_R > _SAME].tolist()
         if other:

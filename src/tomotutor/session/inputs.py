@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError, shown
+from tomotutor.base.errors import TomoTutorError, reason, shown
 from tomotutor.base.files import new_folder, safe_names
 from tomotutor.data.pool import Pool, concat
 from tomotutor.data.sources import Opened, Source, open_input
@@ -48,10 +48,10 @@ class Input:
     fingerprint: Fingerprint | None = None
 
     def __post_init__(self) -> None:
-        if self.prefix in (".", "..") or any(c in self.prefix for c in "/\\:\0"):
+        if not isinstance(self.prefix, str) or self.prefix in (".", "..") or any(c in self.prefix for c in "/\\:\0"):
             raise TomoTutorError(
-                f"labels.sqlite: an added input is called {shown(self.prefix, 80)!r}; expected the name of a folder in "
-                f"'{FOLDER}'"
+                f"labels.sqlite: an added input is called {shown(str(self.prefix), 80)!r}; expected the name of a "
+                f"folder in '{FOLDER}'"
             )
 
     def source_in(self, folder: Path) -> Source:
@@ -94,14 +94,27 @@ def read_inputs(database: Database, first: Source | None = None) -> list[Input]:
     first : Source or None
         What session.toml of an earlier version has.
     """
-    kept = json.loads(database.meta(INPUTS, "null"))
-    if kept is None:
-        assert first is not None
-        return [Input("", first), *_from_json(json.loads(database.meta(_ADDED, "[]")))]
-    return _from_json(kept)
+    try:
+        kept = from_json(database.meta(INPUTS, "[]"))
+        if not kept and first is not None:
+            kept = [Input("", first), *from_json(database.meta(_ADDED, "[]"))]
+    except ValueError as problem:
+        raise database.damaged(problem) from None
+    prefixes = [one.prefix for one in kept]
+    if not kept or prefixes[0] or "" in prefixes[1:]:
+        raise database.damaged("it does not say where the items come from")
+    return kept
 
 
-def _from_json(values: list[dict]) -> list[Input]:
+def from_json(text: str) -> list[Input]:
+    """Read what `to_json` returned; raises ValueError where it is no such thing."""
+    try:
+        return _from_values(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise ValueError(f"its list of inputs is not whole: {reason(problem)}") from None
+
+
+def _from_values(values: list[dict]) -> list[Input]:
     return [
         Input(
             value["prefix"],

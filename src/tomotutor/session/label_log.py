@@ -81,14 +81,17 @@ class LabelState:
 
     def apply(self, entry: Entry) -> list[Entry]:
         """Add one entry; return the entries whose items it changes."""
+        # of a log that was damaged and repaired, the step that was undone may be lost
         if entry.action == "undo":
             step = [e for e in self.active if e.of_step == entry.undoes]
             self._remove(step)
-            self.undone.append(step)
+            if step:
+                self.undone.append(step)
             return step
         if entry.action == "redo":
-            step = next(s for s in reversed(self.undone) if s[0].of_step == entry.undoes)
-            self.undone.remove(step)
+            step = next((s for s in reversed(self.undone) if s[0].of_step == entry.undoes), [])
+            if step:
+                self.undone.remove(step)
             for e in step:
                 self._add(e)
             return step

@@ -57,7 +57,7 @@ class SessionFile:
         except FileNotFoundError:
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
-            mend = "the labels in labels.sqlite are not touched by that"
+            mend = f"the labels are not touched by that; 'tomotutor repair {folder}' brings a copy of it back"
             raise unreadable(path, problem, "the description of a session", mend) from None
 
     def write(self, folder: Path) -> None:

@@ -80,8 +80,8 @@ class State:
             if lost:
                 name = min(map(str, lost))
                 raise TomoTutorError(
-                    f"the log has labels of the class {name!r}, which session.toml does not name; put that name back "
-                    f"there, then give it another one with 'tomotutor classes SESSION --rename {name!r} NEW'"
+                    f"the log has labels of the class {name!r}, which session.toml does not name; say what it is "
+                    f"called now with 'tomotutor classes SESSION --rename {name!r} NEW', or --merge {name!r} INTO"
                 )
 
     def apply(self, entries: Sequence[Entry]) -> list[Entry]:

@@ -1,0 +1,77 @@
+"""What is killed in test_kills.py: labels, changes and trains, and says what was acknowledged, a line each."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tomotutor.base.progress import ignore
+from tomotutor.export.answers import export
+from tomotutor.session import Session, classes
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def label(session: Session, folder: Path) -> None:
+    for n in range(10**6):
+        row = n % len(session.ids)
+        name = session.classes[n % 2]
+        session.label(session.ids[row], name)
+        say("label", row, name)
+
+
+def bulk(session: Session, folder: Path) -> None:
+    for n in range(10**6):
+        name = session.classes[n % 2]
+        session.import_labels((item, name, "") for item in session.ids)
+        say("all", name)
+
+
+def turn(session: Session, folder: Path) -> None:
+    """Undo what was said last, or bring it back."""
+    for n in range(10**6):
+        row = n % len(session.ids)
+        before = session.labels().get(row, "-")
+        say("begin", row)
+        session.label(session.ids[row], session.classes[n % 2])
+        session.undo()
+        say("label", row, before)
+        session.redo()
+        say("label", row, session.classes[n % 2])
+
+
+def change(session: Session, folder: Path) -> None:
+    for n in range(10**6):
+        first = session.classes[0]
+        session.change_classes(classes.rename(session.class_table, first, f"name_{n}"))
+        say("renamed", first, n)
+
+
+def train(session: Session, folder: Path) -> None:
+    y = np.arange(len(session.ids)) % 2
+    for row in range(12):
+        session.label(session.ids[row], session.classes[y[row]])
+        say("label", row, session.classes[y[row]])
+    say("trained", len(session.rounds))
+    while True:
+        session.run_round()
+        say("trained", len(session.rounds))
+
+
+def write(session: Session, folder: Path) -> None:
+    if not session.rounds:
+        for row in range(12):
+            session.label(session.ids[row], session.classes[row % 2])
+        session.run_round()
+    say("ready to write")
+    for n in range(10**6):
+        export(session, folder.parent / "out", "csv", per_class=False, report=ignore)
+        say("exported", n)
+
+
+if __name__ == "__main__":
+    with Session(sys.argv[1]) as opened:
+        say("ready")
+        {f.__name__: f for f in (label, bulk, turn, change, train, write)}[sys.argv[2]](opened, Path(sys.argv[1]))

@@ -1,0 +1,130 @@
+"""kill -9 at any moment of everything that writes. Promise: what was acknowledged is there, what was not is whole or
+absent, and the next opening goes on.
+"""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tomotutor.session import Session
+
+KILLS = int(os.environ.get("TOMOTUTOR_KILLS", "520"))  # in the slow test
+WAYS = ("label", "bulk", "turn", "change", "train", "write")
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+
+
+def kill(folder: Path, way: str, after_s: float) -> list[list[str]]:
+    """Run one way of writing, kill it, and return what it acknowledged."""
+    code = Path(__file__).with_name("kills.py")
+    process = subprocess.Popen([sys.executable, str(code), str(folder), way], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    started = {"train": "trained", "write": "ready to write"}.get(way)
+    lines = []
+    while started and not (lines and lines[-1].startswith(started)):
+        lines.append(process.stdout.readline())
+        assert lines[-1], "it ended by itself"
+    time.sleep(after_s)
+    process.send_signal(signal.SIGKILL)
+    out = "".join(lines) + process.stdout.read()
+    assert process.wait() == -signal.SIGKILL, "it ended by itself"
+    return [line.split() for line in out[: out.rfind("\n") + 1].splitlines()]
+
+
+def check(folder: Path, way: str, told: list[list[str]]) -> int:
+    """Open the session again and hold it against what was acknowledged; return how many answers that were."""
+    with Session(folder) as session:
+        labels = session.labels()
+        answers = [line for line in told if line[0] in ("label", "all", "renamed")]
+        if way in ("label", "train"):
+            known = {int(row): name for _, row, name in answers}
+            coming = {(int(answers[-1][1]) + 1) % len(session.ids)} if answers else {0}  # committed, not yet said
+            wrong = [row for row, name in known.items() if labels.get(row) != name and row not in coming]
+            assert not wrong
+        if way == "bulk" and answers:
+            assert len(labels) == len(session.ids)
+            assert len(set(labels.values())) == 1  # all of them or none
+        if way == "turn":
+            begun = [int(line[1]) for line in told if line[0] == "begin"]
+            done = {int(row): name for _, row, name in answers}
+            for row, name in done.items():
+                assert row == begun[-1] or labels.get(row, "-") == name
+        if way == "change" and answers:
+            last = int(answers[-1][-1])
+            assert session.classes[0] in (f"name_{last}", f"name_{last + 1}")
+        rounds = [int(line[1]) for line in told if line[0] == "trained"]
+        if rounds:
+            assert rounds[-1] <= len(session.rounds) <= rounds[-1] + 1
+        if session.rounds:
+            assert len(session.predictions().class_N) == len(session.ids)
+        assert not session.notices
+    if way == "write" and any(line[0] == "exported" for line in told):
+        (table,) = (folder.parent / "out").glob("*.csv")
+        with table.open(newline="") as handle:
+            assert len(list(csv.DictReader(handle))) == len(labels | dict.fromkeys(range(60)))
+    return len(answers)
+
+
+def kill_many(folder: Path, ways: tuple[str, ...], count: int) -> None:
+    rng, answers = random.Random(0), 0
+    for number in range(count):
+        way = ways[number % len(ways)]
+        if number % 12 == 0:
+            print(f"{number} kills, {answers} answers", flush=True)
+        answers += check(folder, way, kill(folder, way, rng.choice([rng.uniform(0, 0.05), rng.uniform(0, 0.6)])))
+    print(f"kills while {', '.join(ways)}: {count} tried, {answers} answers acknowledged, 0 lost")
+    assert answers
+
+
+def test_killed_in_bulk_undo_and_changes_of_classes(session_folder):
+    kill_many(session_folder, ("bulk", "turn", "change"), 3)
+
+
+@pytest.mark.slow
+def test_killed_many_times(session_folder):
+    kill_many(session_folder, WAYS, KILLS)
+
+
+def _small_disk(folder: Path) -> bool:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing_and_is_said(session_folder, tmp_path):
+    import shutil
+
+    from tomotutor.base.errors import TomoTutorError
+
+    disk = tmp_path / "disk"
+    if not _small_disk(disk):
+        pytest.skip("mounting a small disk is not permitted")
+    try:
+        shutil.copytree(session_folder, disk / "session")
+        with Session(disk / "session") as session:
+            left = shutil.disk_usage(disk).free
+            (disk / "ballast").write_bytes(bytes(max(left - 40_000, 0)))
+            done = 0
+            with pytest.raises(TomoTutorError, match=r"the label could not be saved .*free some space"):
+                for n in range(10_000):
+                    session.label(session.ids[n % 60], "ball" if n % 120 < 60 else "slab")
+                    done += 1
+            with pytest.raises(TomoTutorError):
+                session.run_round()
+            (disk / "ballast").unlink()
+            session.label(session.ids[0], "slab")
+            assert session.status.labeled == min(done, 60)
+        with Session(disk / "session") as again:
+            assert len(again.state.log.active) == done + 1
+        print(f"full disk: {done} labels acknowledged before it, 0 lost")
+    finally:
+        subprocess.run(["umount", str(disk)], capture_output=True, check=False)
