@@ -223,7 +223,10 @@ def add(commands: Commands) -> None:
     scale = "about an hour on two cores, a night or more, or the paper's size (default small)"
     options.add_argument("--scale", choices=("tiny", "small", "full"), default="small", help=scale)
     options.add_argument(
-        "--data", default="", metavar="DIR", help="folder with the pool and the test set, or of the published data set"
+        "--data",
+        default="",
+        metavar="DIR",
+        help="folder with the pool and the test set, of the published data set, or (gpu) with lists of structures",
     )
     options.add_argument("--methods", default="", metavar="A,B", help="only these methods")
     options.add_argument(

@@ -39,6 +39,7 @@ MODULES = ("filelock", "gemmi", "mrcfile", "psygnal", "safetensors", "scipy", "s
 PIECE_BYTES = 15_000_000  # of a file, so that each can be fetched
 LAST_S = 20.0  # kept for the end: the last checkpoint, and what is written
 TEST_S = 40.0  # kept for the accuracy on unseen items
+FIRST = 5  # mini-batches at least that its rate is measured on
 MADE_UP = 60
 
 
@@ -57,7 +58,7 @@ class Place:
     until : float
         When it should be done, by time.monotonic().
     data : Path, optional
-        Folder with structures/list.csv; without it all complexes are made up.
+        Folder with the lists that docs/benchmarks/structure_list.py makes; without it all complexes are made up.
     """
 
     out: Path
@@ -100,7 +101,7 @@ def layers(place: Place) -> Figures:
     }
     figures: Figures = {"limit": TOLERANCE, "width": width}
     for name, (net, shape) in nets.items():
-        for layout in (False, True):
+        for layout in (True,) if place.toy else (False, True):
             if place.left_s < 0:
                 return {**figures, "note": "its time was over before the last network"}
             compute = Compute(place.device, "bfloat16", layout, threads=available_threads())
@@ -166,10 +167,10 @@ def session_round(place: Place) -> Figures:
     from tomotutor.session import Session
     from tomotutor.session.sample import create_sample_session, sample_data
 
-    changes = {"start": "scratch", "steps": "2", "width": "0.25", "batch_size": "4", "tta": "none"}
+    toy = {"start": "scratch", "steps": "2", "width": "0.25", "batch_size": "4", "tta": "none", "precision": "float32"}
     labels = 8 if place.toy else 20
     with tempfile.TemporaryDirectory() as folder:
-        create_sample_session(Path(folder) / "s", place.report, changes if place.toy else None)
+        create_sample_session(Path(folder) / "s", place.report, toy if place.toy else None)
         with Session(Path(folder) / "s") as session:
             truth_N = read_truth(session, str(sample_data() / "truth.csv"))
             answer(session, truth_N, labels)
@@ -206,7 +207,7 @@ def pretraining(place: Place) -> Figures:
     structures = [Structure(f"{PREFIX}{i}") for i in range(3 if place.toy else MADE_UP)]
     excluded = read_card(SHIPPED)["excluded"]
     if place.data:
-        found = find_structures([str(place.data / "structures" / "list.csv")])
+        found = find_structures([str(path) for path in sorted(place.data.glob("*.csv"))])
         structures = [s for s in found if s.name not in excluded] + structures
     many = cores() - 1 if place.device.startswith("cuda") else 0
     start = time.perf_counter()
@@ -223,9 +224,10 @@ def pretraining(place: Place) -> Figures:
     first: list[tuple[int, float]] = []
 
     def measured(progress: Progress) -> None:
+        place.report(progress)
         if progress.stage == "train":
             first.append((progress.done, time.perf_counter()))
-            if time.perf_counter() - first[0][1] > min(15.0, place.left_s / 4):
+            if len(first) >= FIRST and time.perf_counter() - first[0][1] > min(15.0, place.left_s / 4):
                 raise CancelledError
 
     said = time.perf_counter()
@@ -244,6 +246,8 @@ def pretraining(place: Place) -> Figures:
         if not place.toy:
             with contextlib.suppress(CancelledError):
                 run(measured)
+            if len(first) < FIRST:
+                raise CancelledError
             half = len(first) // 2  # the first mini-batches wait for the workers and for cuDNN
             rate = (first[-1][0] - first[half][0]) / (first[-1][1] - first[half][1])
             steps = first[-1][0] + max(1, int(0.93 * rate * (place.left_s - TEST_S)))
