@@ -14,7 +14,7 @@ from tomotutor.simulate import Structure, find_structures, make_density
 SIDE = {"GLY": 0, "ALA": 1, "LEU": 4, "TRP": 10, "ARG": 7}
 
 
-def write_protein(path, trace=False, residues=400, seed=0):
+def write_protein(path, trace=False, residues=400, seed=0, occupancy=1.0):
     """Write a molecule of two lobes, one of small residues and one of large ones, as all its atoms or as its Cα."""
     rng = np.random.default_rng(seed)
     model, chain = gemmi.Model(1), gemmi.Chain("A")
@@ -32,6 +32,7 @@ def write_protein(path, trace=False, residues=400, seed=0):
         for name, element, offset in places[: 1 if trace else None]:
             atom = gemmi.Atom()
             atom.name, atom.element, atom.pos = name, gemmi.Element(element), gemmi.Position(*(middle + offset))
+            atom.occ = occupancy
             residue.add_atom(atom)
         chain.add_residue(residue)
     model.add_chain(chain)
@@ -54,6 +55,14 @@ def test_a_trace_is_the_density_of_all_atoms_at_20_angst(tmp_path):
     # the same file as if it held all atoms: every residue weighs the same, and the large ones too little
     plain = make_density(Structure("a", path), 32, 8.0, 20.0)
     assert correlation(plain.map_DHW, whole.map_DHW) < correlation(traced.map_DHW, whole.map_DHW) - 0.02
+
+
+def test_atoms_of_no_occupancy_are_there_all_the_same(tmp_path):
+    found = [
+        make_density(Structure("a", write_protein(tmp_path / f"{occupancy}.cif", occupancy=occupancy)), 32, 8.0)
+        for occupancy in (0.0, 1.0)
+    ]
+    np.testing.assert_array_equal(found[0].fine_DHW, found[1].fine_DHW)
 
 
 def test_a_list_tells_kinds_and_names_by_id(tmp_path):

@@ -72,6 +72,10 @@ def _read_model(path: Path, assembly: str) -> gemmi.Model:
             raise TomoTutorError(
                 f"{path}: its assembly {wanted} cannot be made ({problem}); take the coordinates as they are, asu"
             ) from None
+    atoms = [atom for chain in model for residue in chain for atom in residue]
+    if not any(atom.occ for atom in atoms):  # of models that were computed, nobody has filled them in
+        for atom in atoms:
+            atom.occ = 1.0
     return model
 
 

@@ -372,7 +372,7 @@ def run_gpu(out: Path, minutes: float, toy: bool, data: Path | None, command: st
             print(f"{name} ({now - begin:.0f} s of {60 * minutes:.0f} are gone)", flush=True)
             place = Place(out, device, toy, min(now + seconds, begin + 60 * minutes - LAST_S), data)
             try:
-                told = {"figures": part(place)}
+                told: Figures = {"figures": part(place)}
             except (Exception, CancelledError) as problem:  # whatever it is, the other parts go on
                 told = {"error": f"{type(problem).__name__}: {problem}"}
                 print(f"  failed: {told['error']}", flush=True)
