@@ -4,7 +4,7 @@ structure_list.py DATA FOLDER
 
 list.csv has all of DATA/structures, named by id; where a file is BinaryCIF, which is not read, the map of 10 Å from
 templates_10A_32.npz stands for it. more.csv has those of DATA/structures_more that may be trained on: without what
-set_aside.json beside this script names.
+set_aside.json beside this script names, which relatives.py writes; before that there is no more.csv.
 """
 
 import csv
@@ -48,8 +48,9 @@ for row in read(structures / "table.csv"):
     rows.append((row["id"], file, assembly))
 write(folder / "list.csv", "name,file,assembly", rows)
 
-if (data / "structures_more").is_dir():
-    aside = json.loads(Path(__file__).with_name("set_aside.json").read_text())
+set_aside = Path(__file__).with_name("set_aside.json")
+if set_aside.is_file() and (data / "structures_more").is_dir():
+    aside = json.loads(set_aside.read_text())
     never = {*aside["development"], *aside["final"], *aside["relatives"]}
     rows = []
     for row in read(data / "structures_more" / "table.csv"):
