@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 XVFB := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
-.PHONY: setup system demo test test-slow lint docs bench sample-data golden pretrain
+.PHONY: setup system demo test test-slow lint docs bench sample-data golden pretrain gpu
 
 setup: .venv/.ready  ## environment with pinned versions
 
@@ -48,8 +48,18 @@ golden: setup  ## fixed-seed losses; only when a change of the numbers is meant
 
 # what the evidence is taken on, and what looks like it: never trained on (see the card of the weights)
 HELD_OUT := 1F4A,1MNF,2UV8,3J9I,4CR2,4V4R,6Z6U,1AON,6PXM,3IPM,6UTJ,4V4R_50S,4V4R_30S,4V7R,6QZP,5MRC,1QVR,1BXN,6XLU,3JB9,8TUX,7N4Y,1WCM,1LNL,6RD4,1NCB
+# lists of structures, made from the data that TOMOTUTOR_DATA names
 STRUCTURES ?= structures
 
-pretrain: setup  ## the weights that ship, into weights/; ended, it goes on when given again
-	OMP_NUM_THREADS=2 $(BIN)/tomotutor pretrain --structures $(STRUCTURES) --exclude $(HELD_OUT) --made-up 50 --steps 2300 --batch-size 64 \
-		--width 0.25 --seed 0 --workers 1 --precision bfloat16 --device cpu --out weights
+$(STRUCTURES)/list.csv: | setup
+	@[ -d "$$TOMOTUTOR_DATA/structures" ] || { echo "found no folder TOMOTUTOR_DATA/structures; say where it is: TOMOTUTOR_DATA=folder make pretrain"; exit 1; }
+	$(BIN)/python docs/benchmarks/structure_list.py "$$TOMOTUTOR_DATA" $(STRUCTURES)
+
+PRETRAIN ?=
+
+pretrain: setup $(STRUCTURES)/list.csv  ## the weights that ship, into weights/; ended, it goes on when given again
+	OMP_NUM_THREADS=2 $(BIN)/tomotutor pretrain --structures $(STRUCTURES)/list.csv --exclude $(HELD_OUT) --made-up 50 --steps 2300 --batch-size 64 \
+		--width 0.25 --seed 0 --workers 1 --precision bfloat16 --device cpu --out weights $(PRETRAIN)
+
+gpu: setup  ## all that needs a GPU, in 12 minutes, into gpu/
+	$(BIN)/tomotutor bench gpu --out gpu $(if $(wildcard $(STRUCTURES)/list.csv),--data $(STRUCTURES))

@@ -25,7 +25,7 @@ from tomotutor.base.progress import Report
 from tomotutor.benchmark import measure
 from tomotutor.benchmark.data import Data, open_data
 from tomotutor.benchmark.experiment import REFERENCE, Experiment, Plan
-from tomotutor.benchmark.machine.speed import machine
+from tomotutor.benchmark.machine.hardware import machine
 from tomotutor.data.pool import Pool
 from tomotutor.data.sources import open_pool
 from tomotutor.oracle import classes as oracle

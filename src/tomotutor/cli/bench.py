@@ -39,6 +39,7 @@ BENCH_NAMES = (
 )
 ANSWERS, BETWEEN = "answers", "between"
 HEADS = (ANSWERS, BETWEEN)
+GPU = "gpu"
 OUT = "tomotutor-bench"
 
 
@@ -48,6 +49,9 @@ def _bench(args: argparse.Namespace) -> None:
         return
     if args.name in HEADS:
         _heads(args)
+        return
+    if args.name == GPU:
+        _gpu(args)
         return
     given = [
         f"--{name}" for name in ("data", "methods", "seeds", "set", "cell", "slurm", "plan") if getattr(args, name)
@@ -79,6 +83,17 @@ def _heads(args: argparse.Namespace) -> None:
     run = answers_run.run if args.name == ANSWERS else between.run
     run(Path(args.data), folder, seeds, lambda line: print(*line.values(), flush=True))
     print(f"tables: {folder / args.name}.md")
+
+
+def _gpu(args: argparse.Namespace) -> None:
+    """Do what needs a GPU, within some minutes."""
+    if not 0 < args.minutes <= 24 * 60:
+        raise TomoTutorError(f"--minutes {args.minutes:g}: expected more than 0, and a day at most")
+    from tomotutor.benchmark.machine.gpu import run_gpu
+    from tomotutor.cli.pretrain import command_line
+
+    data = Path(args.data) if args.data else None
+    run_gpu(Path(args.out or f"{OUT}/{GPU}"), args.minutes, args.toy, data, command_line(args.words))
 
 
 def _read_seeds(text: str) -> list[int]:
@@ -193,17 +208,25 @@ def add(commands: Commands) -> None:
     bench = add_command(commands, "bench", _bench, text, session=False, threads=True)
     bench.add_argument(
         "name",
-        choices=(*BENCH_NAMES, *HEADS, *EXPERIMENTS),
+        choices=(*BENCH_NAMES, GPU, *HEADS, *EXPERIMENTS),
         metavar="NAME",
-        help=f"of this machine: {', '.join(BENCH_NAMES)}; sessions of the fast head: {', '.join(HEADS)}; experiments: "
-        f"{', '.join(EXPERIMENTS)}",
+        help=f"of this machine: {', '.join(BENCH_NAMES)}; all that needs a GPU: {GPU}; sessions of the fast head: "
+        f"{', '.join(HEADS)}; experiments: {', '.join(EXPERIMENTS)}",
     )
     bench.add_argument("--out", metavar="DIR", help=f"where figures go, as JSON (experiments: default {OUT})")
+    short = bench.add_argument_group(GPU)
+    short.add_argument(
+        "--minutes", type=float, default=12.0, metavar="M", help="for everything, pretraining last (default 12)"
+    )
+    short.add_argument("--toy", action="store_true", help="as small as possible, also on a CPU: does it run?")
     options = bench.add_argument_group("experiments")
     scale = "about an hour on two cores, a night or more, or the paper's size (default small)"
     options.add_argument("--scale", choices=("tiny", "small", "full"), default="small", help=scale)
     options.add_argument(
-        "--data", default="", metavar="DIR", help="folder with the pool and the test set, or of the published data set"
+        "--data",
+        default="",
+        metavar="DIR",
+        help="folder with the pool and the test set, of the published data set, or (gpu) with lists of structures",
     )
     options.add_argument("--methods", default="", metavar="A,B", help="only these methods")
     options.add_argument(

@@ -182,7 +182,7 @@ def add_structures_argument(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="folders, structures (PDB, mmCIF), maps (MRC), lists (CSV: name,file[,assembly][,voxel_size]) "
+        help="folders, structures (PDB, mmCIF), maps (MRC), lists (CSV: name,file[,assembly][,voxel_size][,kind]) "
         "or idealised complexes "
         "(ribosome, proteasome, chaperonin, ferritin; default: these)",
     )

@@ -57,7 +57,7 @@ class PretrainSettings:
         Cross-entropy over the complexes, or the same on cosines of embedding and class centre (a metric: NormFace, Wang
         et al. 2017).
     workers : int
-        Processes that simulate beside the training.
+        Processes that simulate beside the training; without any, a GPU simulates what it trains on.
     seed : int
         Seeds everything that is random.
     """
@@ -88,11 +88,14 @@ class PretrainSettings:
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):
     """Batches of a set: batch i has items i · BATCH … (i + 1) · BATCH − 1, made when asked for, in whichever process
-    that is; the first ones can be left out.
+    that is, on `device`; the first ones can be left out.
     """
 
-    def __init__(self, library: Library, variation: Variation, seed: int, count: int, first: int = 0) -> None:
+    def __init__(
+        self, library: Library, variation: Variation, seed: int, count: int, first: int = 0, device: str = "cpu"
+    ) -> None:
         self._library, self._variation, self._seed, self._numbers = library, variation, seed, range(first, count)
+        self._device = device
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -101,7 +104,7 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # in a worker or not, the same sums in the same order
         items_N = np.arange(BATCH) + self._numbers[index] * BATCH
-        x_NDHW, class_N = make_varied(self._library, items_N, self._seed, self._variation)
+        x_NDHW, class_N = make_varied(self._library, items_N, self._seed, self._variation, self._device)
         torch.set_num_threads(threads)
         return x_NDHW[:, None].clone(), class_N
 
@@ -121,6 +124,7 @@ def pretrain(
     report: Report = ignore,
     more: Mapping[str, Any] | None = None,
     checkpoint_s: float = CHECKPOINT_S,
+    library: Library | None = None,
 ) -> dict[str, Any]:
     """Train a pair on complexes simulated on the fly, and write it as a start for sessions.
 
@@ -142,6 +146,8 @@ def pretrain(
         What else the card should hold.
     checkpoint_s : float
         Seconds between two checkpoints.
+    library : Library, optional
+        The densities of these structures, where they have been made already.
 
     Returns
     -------
@@ -164,7 +170,12 @@ def pretrain(
             f"{checkpoint.path}: {checkpoint.done} mini-batches are done already; expected as many steps or more, "
             f"found {settings.steps}"
         )
-    library = make_library(structures, variation, lambda done, total: report(Progress("densities", done, total)))
+    library = library or make_library(
+        structures, variation, lambda done, total: report(Progress("densities", done, total)), settings.workers
+    )
+    # without workers a GPU simulates what it trains on
+    simulates = compute.device if compute.device.startswith("cuda") and not settings.workers else "cpu"
+    library = library.to(simulates)
     complexes = [s for s in run["complexes"] if s["name"] in library.names]
     classes = len(library.names) + 1
     pair = build_pair(
@@ -186,7 +197,7 @@ def pretrain(
     batches_each = settings.batch_size // BATCH
     count = settings.steps * batches_each
     loader = DataLoader(
-        _Batches(library, variation, settings.seed, count, checkpoint.done * batches_each),
+        _Batches(library, variation, settings.seed, count, checkpoint.done * batches_each, simulates),
         batch_size=None,
         num_workers=settings.workers,
         prefetch_factor=8 if settings.workers else None,
@@ -214,7 +225,7 @@ def pretrain(
             f"pretraining: a process that simulates was ended ({str(problem).splitlines()[0].rstrip('. ')}); take "
             "fewer workers, or 0"
         ) from None
-    accuracy = _test(pair, library, variation, settings, compute, report)
+    accuracy = _test(pair, library.to("cpu"), variation, settings, compute, report)
     card = {
         "teacher": recipe.network.teacher,
         "stem": "3s2",

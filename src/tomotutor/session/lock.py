@@ -17,7 +17,7 @@ from tomotutor.base.errors import TomoTutorError, reason, shown
 _LOCK = ".lock"
 _HOLDER = ".lock.json"  # beside it, for the lock's own file is emptied by whoever tries to take it
 _OURS = ("session.toml", "compute.json", "labels")  # what a writer writes at the top of the folder
-_FOLDERS = ("rounds", "rounds/*", "backups", "masks", "start", "added")
+_FOLDERS = ("rounds", "rounds/*", "backups", "masks", "start", "added", "embeddings", "embeddings/*")
 
 
 def take_lock(folder: Path) -> filelock.BaseFileLock:

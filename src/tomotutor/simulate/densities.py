@@ -6,8 +6,9 @@ import csv
 import gzip
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mrcfile
@@ -20,12 +21,14 @@ from tomotutor.formats.volumes.mrc import open_mrc
 from tomotutor.simulate.complexes import COMPLEXES, complex_points
 from tomotutor.simulate.fourier import low_pass, resample, squared_frequency
 from tomotutor.simulate.points import Points, density_of_points
-from tomotutor.simulate.structures import read_atoms
+from tomotutor.simulate.structures import read_atoms, read_trace
 
 log = logging.getLogger(__name__)
 
 STRUCTURE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
+_LIST = "name,file[,assembly][,voxel_size][,kind]"
+_KIND = re.compile(r"(?P<what>atoms|CA/P-trace|map[\d.]*A?)(?:@(?P<voxel>[\d.]+)A)?(?::(?P<assembly>\w+))?")
 MASS_OUTSIDE = 0.02  # share of a complex that may lie outside the ball in its box
 
 
@@ -43,19 +46,23 @@ class Structure:
         Of a structure: see `read_atoms`.
     voxel_size_angst : float
         Of a map, over what its header says; 0 believes it.
+    trace : bool
+        Only Cα and P are there: see `read_trace`.
     """
 
     name: str
     path: Path | None = None
     assembly: str = ""
     voxel_size_angst: float = 0.0
+    trace: bool = False
 
     def describe(self) -> dict[str, str]:
         """Return what a record needs to tell which file it was, without where it was."""
         if self.path is None:
             return {"name": self.name, "idealised": "complex of TomoTutor's own"}
         sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
-        return {"name": self.name, "file": self.path.name, "assembly": self.assembly or "1 or asu", "sha256": sha256}
+        told = {"name": self.name, "file": self.path.name, "assembly": self.assembly or "1 or asu", "sha256": sha256}
+        return {**told, "kind": "trace"} if self.trace else told
 
 
 @dataclass(frozen=True)
@@ -88,24 +95,36 @@ def _suffix(path: Path) -> str:
 
 
 def _from_list(path: Path) -> list[Structure]:
-    """Read a CSV list: name,file[,assembly][,voxel_size]; files are relative to the list."""
+    """Read a CSV list, its columns as `_LIST` says; files are relative to the list.
+
+    Where there is a column id, it names the classes. A kind is "atoms", "CA/P-trace" or "map", a map's resolution and
+    voxel size may follow ("map10A@5A"), and after a colon what the file holds of it ("bio1" for an assembly that is
+    written out, "asu"): coordinates are then taken as they are.
+    """
     found = []
     with path.open(newline="", encoding="utf-8-sig") as handle:
         reader = csv.DictReader(handle)
-        if not {"name", "file"} <= set(reader.fieldnames or ()):
-            raise TomoTutorError(
-                f"{path}: found the columns {', '.join(reader.fieldnames or ()) or 'none'}; expected "
-                "name,file[,assembly][,voxel_size]"
-            )
+        columns = reader.fieldnames or ()
+        if not {"name", "file"} <= set(columns):
+            raise TomoTutorError(f"{path}: found the columns {', '.join(columns) or 'none'}; expected {_LIST}")
         for line, row in enumerate(reader, start=2):
-            name, file = (row["name"] or "").strip(), (row["file"] or "").strip()
-            try:
-                voxel = float(row.get("voxel_size") or 0)
-            except ValueError:
-                raise TomoTutorError(f"{path}: row {line}: voxel_size is {row['voxel_size']!r}; expected Å") from None
+            name, file, kind = (
+                (row.get(key) or "").strip() for key in ("id" if "id" in columns else "name", "file", "kind")
+            )
             if not name or not file:
                 raise TomoTutorError(f"{path}: row {line} is incomplete; expected name,file")
-            found.append(Structure(name, path.parent / file, (row.get("assembly") or "").strip(), voxel))
+            match = _KIND.fullmatch(kind or "atoms")
+            if match is None:
+                raise TomoTutorError(
+                    f"{path}: row {line}: the kind is {kind!r}; expected atoms, CA/P-trace or map10A@5A"
+                )
+            try:
+                voxel = float(row.get("voxel_size") or match["voxel"] or 0)
+            except ValueError:
+                given = row.get("voxel_size") or match["voxel"]
+                raise TomoTutorError(f"{path}: row {line}: voxel_size is {given!r}; expected Å") from None
+            assembly = (row.get("assembly") or "").strip() or ("asu" if match["assembly"] else "")
+            found.append(Structure(name, path.parent / file, assembly, voxel, match["what"] == "CA/P-trace"))
     return found
 
 
@@ -115,8 +134,8 @@ def find_structures(names: Sequence[str], assembly: str = "") -> list[Structure]
     Parameters
     ----------
     names : sequence of str
-        Folders (every structure and map in them), structures, maps, lists (CSV: name,file[,assembly][,voxel_size]), or
-        names of `COMPLEXES`; none for all of these. A class is called as its file, up to the first dot.
+        Folders (every structure and map in them), structures, maps, lists (CSV: name,file[,assembly][,voxel_size]
+        [,kind]), or names of `COMPLEXES`; none for all of these. A class is called as its file, up to the first dot.
     assembly : str
         Of structures that no list gives one for.
 
@@ -137,9 +156,7 @@ def find_structures(names: Sequence[str], assembly: str = "") -> list[Structure]
                 )
             found += [Structure(p.name.split(".")[0], p, assembly) for p in files]
         elif path.is_file() and _suffix(path) == ".csv":
-            found += [
-                s if s.assembly else Structure(s.name, s.path, assembly, s.voxel_size_angst) for s in _from_list(path)
-            ]
+            found += [s if s.assembly else replace(s, assembly=assembly) for s in _from_list(path)]
         elif path.is_file():
             found.append(Structure(path.name.split(".")[0], path, assembly))
         elif name in COMPLEXES:
@@ -288,9 +305,9 @@ def make_density(structure: Structure, box: int, voxel_size_angst: float, resolu
     if suffix in MAP_SUFFIXES:
         return _from_map(structure, box, voxel_size_angst, resolution_angst)
     if suffix in STRUCTURE_SUFFIXES:
-        return _from_points(
-            structure, read_atoms(structure.path, structure.assembly), box, voxel_size_angst, resolution_angst
-        )
+        read = read_trace if structure.trace else read_atoms
+        points = read(structure.path, structure.assembly)
+        return _from_points(structure, points, box, voxel_size_angst, resolution_angst)
     kinds = ", ".join(STRUCTURE_SUFFIXES + MAP_SUFFIXES)
     raise TomoTutorError(
         f"{structure.path}: files of the kind {suffix or 'without a suffix'} are not read; expected {kinds} (or .gz)"

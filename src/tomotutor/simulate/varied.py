@@ -4,11 +4,13 @@ tomogram.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from torch.nn.functional import grid_sample
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.simulate.clutter import bilayer, blob, distance, gold
-from tomotutor.simulate.densities import Structure, make_density
+from tomotutor.simulate.densities import Density, Structure, make_density
 from tomotutor.simulate.fourier import squared_frequency
 from tomotutor.simulate.optics import ctf, tilt_planes
 from tomotutor.simulate.variation import LADDER_ANGST, MARGIN, NEAR, Draws, Variation, draw
@@ -59,11 +61,27 @@ class Library:
             found[k].append(rung)
         return found
 
+    def to(self, device: str) -> Library:
+        """Return the same with its densities on a torch device."""
+        return replace(self, fine_KL={key: fine.to(device) for key, fine in self.fine_KL.items()})
+
 
 def make_library(
-    structures: Sequence[Structure], variation: Variation, report: Callable[[int, int], None] | None = None
+    structures: Sequence[Structure],
+    variation: Variation,
+    report: Callable[[int, int], None] | None = None,
+    workers: int = 0,
 ) -> Library:
     """Make the densities; a complex that fits at no voxel size is left out with a warning.
+
+    Parameters
+    ----------
+    structures, variation
+        The complexes, and the range of voxel sizes.
+    report : callable, optional
+        Called with how many complexes are done, and of how many.
+    workers : int
+        Processes that make them, where there are two at least.
 
     Raises
     ------
@@ -80,32 +98,47 @@ def make_library(
     ladder = [(rung, v) for rung, v in rungs if low / NEAR <= v <= high * NEAR] or [
         min(rungs, key=lambda r: abs(math.log(r[1] / low)))
     ]
-    for number, structure in enumerate(structures):
-        found, problem = {}, ""
-        for rung, voxel in ladder:
-            try:
-                density = make_density(structure, variation.box, voxel)
-            except TomoTutorError as error:
-                if "does not fit" not in str(error):
-                    raise
-                problem = str(error)
-                continue
-            if density.diameter_angst >= SMALLEST_VOXELS * voxel:
-                found[rung] = density
-        if found:
-            for rung, density in found.items():
-                fine[len(names), rung], hull[len(names), rung] = _cropped(density.fine_DHW)
-            names.append(structure.name)
-            diameters.append(next(iter(found.values())).diameter_angst)
+    make = partial(_at_rungs, ladder=ladder, box=variation.box)
+    with contextlib.ExitStack() as stack:
+        if workers > 1:
+            # one thread each: those of a process do not outlive its fork
+            pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+            made = stack.enter_context(pool).map(make, structures)
         else:
-            log.warning("%s: left out (%s)", structure.name, problem or "smaller than six voxels")
-        if report:
-            report(number + 1, len(structures))
+            made = map(make, structures)
+        for number, (structure, (found, problem)) in enumerate(zip(structures, made, strict=True)):
+            if found:
+                for rung, density in found.items():
+                    fine[len(names), rung], hull[len(names), rung] = _cropped(density.fine_DHW)
+                names.append(structure.name)
+                diameters.append(next(iter(found.values())).diameter_angst)
+            else:
+                log.warning("%s: left out (%s)", structure.name, problem or "smaller than six voxels")
+            if report:
+                report(number + 1, len(structures))
     if len(names) < 2:
         raise TomoTutorError(
             f"found {len(names)} complexes that fit a box of {variation.box} voxels; expected two at least"
         )
     return Library(tuple(names), fine, hull, np.array(diameters))
+
+
+def _at_rungs(structure: Structure, ladder: Sequence[tuple[int, float]], box: int) -> tuple[dict[int, Density], str]:
+    """Return the densities of a complex at the rungs where it is neither too large nor too small, and why at others it
+    is too large.
+    """
+    found, problem = {}, ""
+    for rung, voxel in ladder:
+        try:
+            density = make_density(structure, box, voxel)
+        except TomoTutorError as error:
+            if "does not fit" not in str(error):
+                raise
+            problem = str(error)
+            continue
+        if density.diameter_angst >= SMALLEST_VOXELS * voxel:
+            found[rung] = density
+    return found, problem
 
 
 def _cropped(fine_DHW: np.ndarray) -> tuple[Tensor, np.ndarray]:

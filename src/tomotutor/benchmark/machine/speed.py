@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
+from tomotutor.benchmark.machine.hardware import machine
 from tomotutor.benchmark.machine.lists import lists
 from tomotutor.benchmark.machine.selection import gradients, selection
 from tomotutor.data.sources import Source
@@ -278,35 +277,6 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "selection": selection,
     "gradients": gradients,
 }
-
-
-def _processor() -> str:
-    try:
-        return next(
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def machine() -> Figures:
-    """Say what the figures were measured on."""
-    import torch
-
-    from tomotutor.learn.compute import available_threads
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "processor": _processor(),
-        "threads": available_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpu": gpu,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def run_bench(name: str, bench: Callable[[], Figures], out: Path | None) -> None:
