@@ -81,6 +81,7 @@ def _test_split(session: Session, args: argparse.Namespace) -> Pool:
 
 def _run_classes(session: Session, args: argparse.Namespace, tell: Callable[[CurvePoint], None]) -> Outcome:
     from tomotutor.oracle import classes as oracle
+    from tomotutor.oracle import pages
     from tomotutor.oracle.report import write_report
     from tomotutor.session import Session
 
@@ -95,9 +96,9 @@ def _run_classes(session: Session, args: argparse.Namespace, tell: Callable[[Cur
     _set_recipe(session, args)
     if args.test_fraction is not None:
         test = oracle.draw_test_set(session, truth_N, args.test_fraction)
-    curve = oracle.run(
+    curve = pages.run(
         session,
-        truth_N,
+        pages.Person(session, truth_N, by_page=args.by == "page", error=args.oracle_error),
         init=args.init,
         query=args.query,
         rounds=args.rounds,
@@ -112,6 +113,8 @@ def _run_masks(session: Session, args: argparse.Namespace, tell: Callable[[Curve
     from tomotutor.oracle import masks as mask_oracle
     from tomotutor.session import Session
 
+    if args.by == "page" or args.oracle_error:
+        raise TomoTutorError("run: --by page and --oracle-error are for classes; this session takes masks")
     truth = mask_oracle.read_truth(session, session.pool, args.oracle)
     test = None
     if args.test_split:
@@ -182,6 +185,20 @@ def add(commands: Commands) -> None:
     run.add_argument("--init", type=int, required=True, metavar="N", help="labels before the first training")
     run.add_argument("--query", type=int, required=True, metavar="M", help="labels before each further one")
     run.add_argument("--rounds", type=int, required=True, metavar="R", help="number of queries; R + 1 trainings")
+    run.add_argument(
+        "--by",
+        choices=("item", "page"),
+        default="item",
+        help="a person who labels item by item (default), or one who first names a page of 24 of each group of "
+        "look-alikes and takes out what does not belong; --init and --query count decisions then",
+    )
+    run.add_argument(
+        "--oracle-error",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="share of answers that are wrong, more often between look-alikes (default 0)",
+    )
     run.add_argument("--strategy", choices=CHOICES["strategy"], help="query strategy (default: the session's)")
     run.add_argument("--recipe", choices=PRESETS, help="settings (default: the session's)")
     add_set_argument(run)

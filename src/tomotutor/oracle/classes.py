@@ -137,7 +137,7 @@ def measure(
 
 def answer(session: Session, truth_N: np.ndarray, labels: int) -> None:
     """Answer the queue until the session has so many labels or nothing is left; what the oracle does not know is called
-    unsure.
+    unsure. Between rounds the queue learns from each answer, unless the recipe keeps the round's order.
     """
     while len(session.labels()) < labels and (item := session.current) is not None:
         truth = int(truth_N[item.row])
@@ -145,6 +145,8 @@ def answer(session: Session, truth_N: np.ndarray, labels: int) -> None:
             session.unsure(item.id, annotator="oracle", origin="oracle")
         else:
             session.label(item.id, session.classes[truth], annotator="oracle", origin="oracle")
+        if session.recipe.query.between != "round":
+            session.refresh_answers()
         if session.recipe.query.between != "round":
             session.refresh_answers()  # as on the screen, the next item follows from this label
 
