@@ -33,10 +33,10 @@ def _open(args: argparse.Namespace, *, write: bool = False) -> Iterator[Session]
             raise TomoTutorError(
                 f"{args.session}: its labels are masks, which have no answers between rounds; use tomotutor predict"
             )
-        if session.answering.embedding is None:
+        if session.answering.pool_embedding.newest is None:
             session.close()
             session = Session(args.session)
-            if session.answering.embed(show_progress) is None:
+            if session.answering.pool_embedding.embed(show_progress) is None:
                 raise TomoTutorError(
                     f"{args.session}: starts from scratch, so nothing has looked at the pool yet; label items and run "
                     f"'tomotutor round {args.session}' first"
@@ -69,6 +69,7 @@ def _groups(args: argparse.Namespace) -> None:
         found = session.answering.groups(args.n)
         assert found is not None
         groups, answered = found
+        hidden = session.state.hidden()  # of what is asked again nothing is told
         rows: list[dict[str, Any]] = []
         for group in range(len(groups)):
             members = groups.members(group)
@@ -77,7 +78,7 @@ def _groups(args: argparse.Namespace) -> None:
                 one = answered[group]
                 row |= {"likely": session.classes[one.likely], "purity": one.purity}
                 row |= {"labeled": one.labeled, "against": one.against}
-            rows.append(row | {"typical": [session.ids[r] for r in members[:TYPICAL].tolist()]})
+            rows.append(row | {"typical": [session.ids[r] for r in members.tolist() if r not in hidden][:TYPICAL]})
     if args.json:
         print_json(rows)
         return
@@ -170,9 +171,7 @@ def _check_class(args: argparse.Namespace) -> None:
                 )
     with Session(args.session, write=False) as session:
         found, state = session.class_purity(args.name), session.state
-        rows = {
-            row for c in state.class_checks if state.classes.current(c.name, c.seq) == args.name for row in c.rows
-        }
+        rows = {row for c in state.class_checks if state.classes.current(c.name, c.seq) == args.name for row in c.rows}
         waiting = sum(state.asked_again().get(row) == "checks a class" for row in rows)
     if args.json:
         values = {"class": args.name, "asked": found.n, "right": found.right, "waiting": waiting}
@@ -180,7 +179,9 @@ def _check_class(args: argparse.Namespace) -> None:
         print_json(values | {"precision": found.precision if found.n else None, "interval": interval})
         return
     if found.n:
-        print(f"{args.name}: {found.right} of {found.n} right, {found.precision:.2f} ({found.low:.2f}–{found.high:.2f})")
+        print(
+            f"{args.name}: {found.right} of {found.n} right, {found.precision:.2f} ({found.low:.2f}–{found.high:.2f})"
+        )
     if waiting:
         print(f"{args.name}: {waiting} predicted members wait among the next items, to be asked singly and blind")
 
@@ -226,7 +227,9 @@ def _answers(args: argparse.Namespace) -> None:
     if overlapping:
         print(f"overlap   {overlapping} picks lie nearer to another than a quarter of the box")
     for one in values["bulk"]:
-        print(f"step {one['step']}: {one['against']} of {one['asked']} asked again say otherwise, {one['labels']} labels")
+        print(
+            f"step {one['step']}: {one['against']} of {one['asked']} asked again say otherwise, {one['labels']} labels"
+        )
     for one in advice:
         print(f"next      {one.reason}")
 
@@ -327,11 +330,15 @@ def add(commands: Commands) -> None:
     text = "draw predicted members of a class to be asked singly and blind, or tell how pure the class is so far"
     check = command("check-class", _check_class, text)
     check.add_argument("name", metavar="NAME", help="class")
-    check.add_argument("--threshold", type=_share, default=0.0, metavar="P", help="draw from members at least so confident")
+    check.add_argument(
+        "--threshold", type=_share, default=0.0, metavar="P", help="draw from members at least so confident"
+    )
     more = f"draw so many, also where some were drawn before (default {DRAWN} the first time, then none)"
     check.add_argument("-n", type=count, metavar="N", help=more)
 
-    answers = command("answers", _answers, "tell the newest answers: what gives them, how right they are, what to do next")
+    answers = command(
+        "answers", _answers, "tell the newest answers: what gives them, how right they are, what to do next"
+    )
     text = "also write columns item,class,confidence,disagreement,labeled,overlaps"
     answers.add_argument("--csv", metavar="FILE", help=text)
 
@@ -339,10 +346,14 @@ def add(commands: Commands) -> None:
     average = command("average", _average, text)
     which = average.add_mutually_exclusive_group(required=True)
     which.add_argument("--items", nargs="+", metavar="ITEM|CSV", help="item ids, or a CSV file with a column item")
-    which.add_argument("--class", dest="class_name", metavar="NAME", help="whatever is labeled or predicted as this class")
+    which.add_argument(
+        "--class", dest="class_name", metavar="NAME", help="whatever is labeled or predicted as this class"
+    )
     which.add_argument("--label", metavar="NAME", help="only what a person labeled so")
     which.add_argument("--group", type=count, metavar="K", help="a group of look-alikes, as groups counts them")
-    average.add_argument("--groups", type=count, default=GROUPS, metavar="N", help=f"number of groups (default {GROUPS})")
+    average.add_argument(
+        "--groups", type=count, default=GROUPS, metavar="N", help=f"number of groups (default {GROUPS})"
+    )
     average.add_argument("--no-align", action="store_true", help="without angles, average the boxes as they lie")
     average.add_argument("--out", required=True, metavar="FILE", help="MRC file to write")
     for parser in parsers:

@@ -90,7 +90,7 @@ class Person:
         return int(rng.choice(others)) if len(others) else truth
 
     def _alike(self) -> Any:
-        embedding = self.session.answering.embedding
+        embedding = self.session.answering.pool_embedding.newest
         if self._look_alike_N is None and embedding is not None:
             self._look_alike_N = look_alikes(embedding.teacher_ND, self.truth_N, len(self.session.classes))
         return self._look_alike_N

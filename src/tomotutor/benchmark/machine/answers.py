@@ -33,7 +33,7 @@ def _clouds(items: int, width: int, seed: int) -> np.ndarray:
 def _session(folder: Path, items: int) -> Session:
     """Make a session whose pool has an embedding that no network made."""
     from tomotutor.learn.embedding import CARD, PARTS, pool_mark
-    from tomotutor.session.answering import FOLDER, START
+    from tomotutor.session.pool_embedding import FOLDER, START
 
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(items, 8, 8, 8)).astype(np.float16))
     names = [f"c{c}" for c in range(CLASSES)]

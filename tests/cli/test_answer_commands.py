@@ -13,8 +13,8 @@ from tomotutor.cli import main
 from tomotutor.data.sources import Source
 from tomotutor.oracle.report import table
 from tomotutor.session import Session
-from tomotutor.session.answering import FOLDER
 from tomotutor.session.create import create_session
+from tomotutor.session.pool_embedding import FOLDER
 
 N = 80
 
@@ -158,7 +158,7 @@ def test_averages_of_any_rows(folder, tmp_path, capsys):
 
 def test_a_person_names_pages_and_decisions_are_counted(made, tmp_path, capsys):
     shutil.copytree(made / "empty", tmp_path / "s")
-    run = ["run", tmp_path / "s", "--oracle", "y", "--by", "page", "--init", 14, "--query", 3, "--rounds", 1]
+    run = ["run", tmp_path / "s", "--oracle", "y", "--by", "page", "--init", 14, "--query", 1, "--rounds", 0]
     assert main([*map(str, run)]) == 0
     out = capsys.readouterr().out
     assert "| round | labels | decisions | to 0.95 | to 0.99 | audit |" in out
