@@ -8,7 +8,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from helpers import FAST, answer_truthfully, two_kinds
+from helpers import FAST, answer_truthfully, two_kinds, write_mrc, write_star
 from tomotutor.cli import main
 from tomotutor.data.sources import Source
 from tomotutor.oracle.report import table
@@ -154,6 +154,23 @@ def test_averages_of_any_rows(folder, tmp_path, capsys):
     assert found["particles"] == told(capsys, "groups", folder, "-n", 6)[1]["size"]
     assert main(["average", str(folder), "--label", "junk", "--out", str(out)]) == 1
     assert "no particle" in capsys.readouterr().err
+
+
+def test_overlapping_picks_are_flagged(tmp_path, capsys):
+    volume = np.random.default_rng(0).normal(0, 1, (24, 64, 64)).astype(np.float32)
+    write_mrc(tmp_path / "t1.mrc", volume)
+    x_voxels = [12, 15, 40, 12]  # 3 voxels apart overlap, at a box of 16; others do not
+    columns = {"rlnTomoName": ["t1"] * 4}
+    for axis, at, size in (("X", x_voxels, 64), ("Y", [12, 12, 12, 50], 64), ("Z", [12] * 4, 24)):
+        columns[f"rlnCenteredCoordinate{axis}Angst"] = [(a - size / 2) * 10 for a in at]
+    star = write_star(tmp_path / "particles.star", "particles", columns)
+    source = Source("particles", str(star), tomogram_dir=str(tmp_path), box=16)
+    create_session(tmp_path / "s", source, ["ball", "slab"], settings=FAST)
+    with Session(tmp_path / "s") as session:
+        assert [session.view(row).overlaps for row in range(4)] == [1, 1, 0, 0]
+    assert told(capsys, "status", tmp_path / "s")["overlapping"] == 2
+    queue = told(capsys, "queue", tmp_path / "s")
+    assert {row["item"]: row["overlaps"] for row in queue} == {"t1:1": 1, "t1:2": 1, "t1:3": 0, "t1:4": 0}
 
 
 def test_a_person_names_pages_and_decisions_are_counted(made, tmp_path, capsys):

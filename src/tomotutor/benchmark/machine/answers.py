@@ -111,9 +111,9 @@ def answers(
     items: int = 10_000, labels: int = 200, many: int = 1_000_000, embedded: int = 780, edge: int = 32
 ) -> dict[str, Any]:
     """Time label → answers of the whole pool in a live session, a head on many items, and the embedding of a pool."""
-    with tempfile.TemporaryDirectory(dir=".") as folder:  # /tmp may be memory, where nothing is committed
-        with _session(Path(folder), items) as session:
-            seconds = _label_to_answers_s(session, labels)
+    # in this folder: /tmp may be memory, where nothing is committed
+    with tempfile.TemporaryDirectory(dir=".") as folder, _session(Path(folder), items) as session:
+        seconds = _label_to_answers_s(session, labels)
     return {
         "items": items,
         "labels": labels,
