@@ -8,6 +8,7 @@ import pytest
 from tomotutor.benchmark import answers_run
 from tomotutor.benchmark.answers import PAGE, PAGES, Embedded, Session, by_page, decisions_to, one_by_one, play
 from tomotutor.benchmark.answers_run import decisions, doubts, estimates, report
+from tomotutor.benchmark.machine.answers import answers as speed_of_answers
 from tomotutor.cli import main
 
 
@@ -75,3 +76,11 @@ def test_it_needs_data(tmp_path, capsys):
     assert main(["bench", "answers", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) != 0
     assert "found none of the sets tomograms" in capsys.readouterr().err
     assert answers_run.SETS[0] == "tomograms"
+
+
+def test_the_speed_of_answers_is_measured_in_a_real_session(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = speed_of_answers(items=120, labels=14, many=1000, embedded=2, edge=16)
+    assert 0 < found["label_to_answers_median_ms"] <= found["label_to_answers_p95_ms"]
+    assert found["head_s"] > 0 and found["embedding_s"] > 0
+    assert list(tmp_path.iterdir()) == []

@@ -17,14 +17,11 @@ from tomotutor.data.sources import open_pool
 from tomotutor.learn.groups import find_groups
 from tomotutor.learn.head import Head, fit_head
 from tomotutor.learn.next_items import order_next
+from tomotutor.oracle.pages import LOOK_ALIKE, PAGE, PAGES, TARGETS, look_alikes
 
 PART = 0.8  # of a set that a session sees
 COLD = 10  # typical items before the head orders the queue
 GROUPS = 20  # for the typical items
-PAGES = 12
-PAGE = 24  # items on a page
-TARGETS = (0.95, 0.99)
-LOOK_ALIKE = 0.75  # share of a person's errors that take the look-alike class for it
 AT_ONCE = {
     "margin_cluster": 10,
     "drop_query": 10,
@@ -104,7 +101,7 @@ class Session:
         self.rng = np.random.default_rng([self.seed, 0xA46])
         everything = np.arange(len(self.data.truth_N))
         if self.error:
-            self.look_alike_N = look_alikes(self.data)
+            self.look_alike_N = look_alikes(self.data.teacher_ND, self.data.truth_N, len(self.data.classes))
         self.open_N = np.ones(len(everything), bool)
 
     def say(self, row: int) -> int:
@@ -145,14 +142,6 @@ class Session:
     def accuracy(self) -> float:
         """Return the share of right answers."""
         return float((self.answers() == self.data.truth_N).mean())
-
-
-def look_alikes(data: Embedded) -> np.ndarray:
-    """Return the class that each item is most easily taken for: the second choice of a head with all labels."""
-    rows = np.arange(len(data.truth_N))
-    other_NC = np.exp(fit_head(data.teacher_ND, rows, data.truth_N, len(data.classes)).held_out_LC)
-    other_NC[rows, data.truth_N] = -1
-    return other_NC.argmax(1)
 
 
 def typical_order(data: Embedded, seed: int) -> np.ndarray:

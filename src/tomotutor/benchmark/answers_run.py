@@ -13,13 +13,11 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.benchmark.answers import (
     COLD,
-    TARGETS,
     Embedded,
     Session,
     by_page,
     decisions_to,
     embed_set,
-    look_alikes,
     one_by_one,
     play,
     typical_order,
@@ -28,6 +26,7 @@ from tomotutor.learn.doubts import find_doubts
 from tomotutor.learn.estimate import FOLDS, estimate
 from tomotutor.learn.head import Head, fit_head
 from tomotutor.learn.results import Answers
+from tomotutor.oracle.pages import TARGETS, look_alikes
 
 SETS = ("tomograms", "heldout/train", "simulated/train", "noise/train")
 RULES = (
@@ -73,7 +72,7 @@ def doubts(data: Embedded, seed: int, look_alike: bool) -> Line:
     label_L = data.truth_N[rows].copy()
     wrong = rng.permutation(len(rows))[: round(ERROR * len(rows))]
     if look_alike:
-        label_L[wrong] = look_alikes(data)[rows[wrong]]
+        label_L[wrong] = look_alikes(data.teacher_ND, data.truth_N, len(data.classes))[rows[wrong]]
     else:
         label_L[wrong] = (label_L[wrong] + rng.integers(1, classes, len(wrong))) % classes
     found = find_doubts(*(fit_head(x, rows, label_L, classes) for x in (data.teacher_ND, data.student_ND)))

@@ -20,7 +20,7 @@ from tomotutor.base.errors import CancelledError, TomoTutorError, reason
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; docs/cli.md is made from it."""
     import tomotutor
-    from tomotutor.cli import bench, convert, pretrain, repair, run, session, simulate
+    from tomotutor.cli import answers, bench, convert, pretrain, repair, run, session, simulate
 
     parser = argparse.ArgumentParser(
         prog="tomotutor",
@@ -28,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tomotutor {tomotutor.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (session, repair, convert, run, simulate, pretrain, bench):
+    for module in (session, answers, repair, convert, run, simulate, pretrain, bench):
         module.add(commands)
     return parser
 

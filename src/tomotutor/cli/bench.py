@@ -34,6 +34,7 @@ BENCH_NAMES = (
     "startup",
     "selection",
     "gradients",
+    "answers-speed",
     "screen",
     "all",
 )

@@ -45,7 +45,7 @@ def _run(args: argparse.Namespace) -> None:
             print(describe_point(point), flush=True)
 
     with Session(args.session) as session:
-        oracle = read_oracle(session, args.oracle)
+        oracle = read_oracle(session, args.oracle, by_page=args.by == "page", error=args.oracle_error)
         if args.test_split:
             # session.source has the statistics of what is trained on
             oracle.test_on(open_pool(session.source.replace(split=args.test_split)))
@@ -132,6 +132,20 @@ def add(commands: Commands) -> None:
     run.add_argument("--init", type=int, required=True, metavar="N", help="labels before the first training")
     run.add_argument("--query", type=int, required=True, metavar="M", help="labels before each further one")
     run.add_argument("--rounds", type=int, required=True, metavar="R", help="number of queries; R + 1 trainings")
+    run.add_argument(
+        "--by",
+        choices=("item", "page"),
+        default="item",
+        help="a person who labels item by item (default), or one who first names a page of 24 of each group of "
+        "look-alikes and takes out what does not belong; --init and --query count decisions then",
+    )
+    run.add_argument(
+        "--oracle-error",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="share of answers that are wrong, more often between look-alikes (default 0)",
+    )
     run.add_argument("--strategy", choices=CHOICES["strategy"], help="query strategy (default: the session's)")
     run.add_argument("--recipe", choices=PRESETS, help="settings (default: the session's)")
     add_set_argument(run)

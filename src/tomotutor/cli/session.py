@@ -95,6 +95,7 @@ def _status(args: argparse.Namespace) -> None:
     with Session(args.session, write=False) as session:
         status = session.status
         padded = int(session.pool.padded_N.sum()) if args.json else 0
+        overlapping = int((session.overlaps_N > 0).sum()) if args.json else 0
     if args.json:
         print_json(
             {
@@ -109,6 +110,7 @@ def _status(args: argparse.Namespace) -> None:
                 "audit_skipped": status.audit.skipped,
                 "classes": status.counts,
                 "padded": padded,
+                "overlapping": overlapping,
                 "strategy": session.recipe.query.strategy,
             }
         )
@@ -126,6 +128,7 @@ def _queue(args: argparse.Namespace) -> None:
     with Session(args.session, write=False) as session:
         current = session.current
         items = ([current] if current else []) + session.upcoming(args.n - 1)
+        overlaps_N = session.overlaps_N if args.json else None
     rows: list[dict[str, Any]] = []
     for position, item in enumerate(items, start=1):
         best = max(range(len(item.teacher_probs)), key=item.teacher_probs.__getitem__) if item.teacher_probs else None
@@ -138,6 +141,8 @@ def _queue(args: argparse.Namespace) -> None:
                 "audit": item.is_audit,
             }
         )
+        if overlaps_N is not None:
+            rows[-1]["overlaps"] = int(overlaps_N[item.row])
     if args.csv:
         import csv
 

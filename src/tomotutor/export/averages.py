@@ -75,6 +75,63 @@ def _after(clock: Clock, before: int) -> Callable[[int], None]:
     return lambda done: clock.tell(before + done)
 
 
+def write_average(
+    target: Path, pool: Pool, rows: np.ndarray, what: str, *, align: bool = True, report: Report = ignore
+) -> str:
+    """Write the average of any rows as MRC, at the pool's voxel size; return how it was made, in words.
+
+    Parameters
+    ----------
+    target : Path
+        File to write.
+    pool : Pool
+        Items, 3D.
+    rows : ndarray
+        Which of them.
+    what : str
+        What they are, for the file's labels.
+    align : bool
+        Align rows whose angles are not known to each other, see `tomotutor.export.alignment.align`.
+    report : callable
+        Progress.
+
+    Raises
+    ------
+    TomoTutorError
+        There are no rows, or the items are 2D.
+    """
+    from tomotutor.export import alignment
+
+    if pool.ndim != 3:
+        raise TomoTutorError("average: made of 3D items, and those of this session are 2D")
+    if not len(rows):
+        raise TomoTutorError(f"average: no particle is of {what}")
+    matrix_N33, how = None, "not aligned: the list has no angles"
+    with_angles = np.isfinite(pool.angles_deg_N3[rows]).all()
+    if with_angles:
+        matrix_N33, how = np.zeros((len(pool), 3, 3)), "aligned by the list's angles"
+        matrix_N33[rows] = angles_to_matrix(pool.angles_deg_N3[rows])
+    elif align and len(set(pool.shape[1:])) == 1:
+        found = alignment.align(pool, rows, report=Clock(report, "align", len(rows)).tell)
+        matrix_N33, how = np.zeros((len(pool), 3, 3)), "aligned to each other: the list has no angles"
+        matrix_N33[rows] = found.matrix_N33
+        offset_zyx_N3 = pool.offset_zyx_N3.copy()
+        offset_zyx_N3[rows] += found.shift_zyx_N3
+        pool = dataclasses.replace(pool, offset_zyx_N3=offset_zyx_N3)
+    volume = average(pool, rows, matrix_N33, Clock(report, "read", len(rows)).tell)
+    _write(target, volume, pool.voxel_size_angst, what, len(rows), how)
+    return how
+
+
+def _write(target: Path, volume: np.ndarray, voxel_size_angst: float, what: str, particles: int, how: str) -> None:
+    with new_file(target) as path, mrcfile.new(path, volume, overwrite=True) as mrc:
+        mrc.voxel_size = voxel_size_angst
+        labels = (f"TomoTutor: {what}, average of {particles} particles", how)
+        for line, text in enumerate(labels):
+            mrc.header.label[line] = text.encode("ascii", "replace")[:80]
+        mrc.header.nlabl = len(labels)
+
+
 def write_averages(
     folder: Path,
     pool: Pool,
@@ -115,11 +172,6 @@ def write_averages(
             continue
         volume = average(pool, rows, matrix_N33, _after(clock, before))
         before += len(rows)
-        with new_file(target) as path, mrcfile.new(path, volume, overwrite=True) as mrc:
-            mrc.voxel_size = pool.voxel_size_angst
-            labels = (f"TomoTutor: class {name}, average of {len(rows)} particles", how)
-            for line, text in enumerate(labels):
-                mrc.header.label[line] = text.encode("ascii", "replace")[:80]
-            mrc.header.nlabl = len(labels)
+        _write(target, volume, pool.voxel_size_angst, f"class {name}", len(rows), how)
         written.append(target)
     return written

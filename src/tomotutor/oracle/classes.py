@@ -138,7 +138,7 @@ def measure(
 
 def answer(session: Session, truth_N: np.ndarray, labels: int) -> None:
     """Answer the queue until the session has so many labels or nothing is left; what the oracle does not know is called
-    unsure.
+    unsure. Between rounds the queue learns from each answer, unless the recipe keeps the round's order.
     """
     while len(session.labels()) < labels and (item := session.current) is not None:
         truth = int(truth_N[item.row])
@@ -178,11 +178,6 @@ class ClassOracle:
     session: Session
     truth_N: np.ndarray
     test: TestSet | None = None
-
-    @classmethod
-    def read(cls, session: Session, oracle: str) -> ClassOracle:
-        """Read the truth of a session."""
-        return cls(session, read_truth(session, oracle))
 
     def test_on(self, pool: Pool) -> None:
         """Test on a data set that has its truth."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Report, ignore
 from tomotutor.data.pool import Pool
-from tomotutor.oracle.classes import ClassOracle
+from tomotutor.oracle.classes import read_truth
 from tomotutor.oracle.masks import MaskOracle
+from tomotutor.oracle.pages import PersonOracle
 from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint
 
@@ -38,22 +40,34 @@ class Oracle(Protocol):
         ...
 
 
-ORACLES: dict[str, Callable[[Session, str], Oracle]] = {
-    "classification": ClassOracle.read,
-    "segmentation": MaskOracle.read,
+def _person(session: Session, oracle: str, by_page: bool, error: float) -> Oracle:
+    if not 0 <= error < 1:
+        raise TomoTutorError(f"run: an error of {error:g}; expected 0 or more, and less than 1")
+    return PersonOracle(session, read_truth(session, oracle), by_page=by_page, error=error)
+
+
+def _painter(session: Session, oracle: str, by_page: bool, error: float) -> Oracle:
+    if by_page or error:
+        raise TomoTutorError("run: --by page and --oracle-error are for classes; this session takes masks")
+    return MaskOracle.read(session, oracle)
+
+
+ORACLES: dict[str, Callable[[Session, str, bool, float], Oracle]] = {
+    "classification": _person,
+    "segmentation": _painter,
 }
 
 
-def read_oracle(session: Session, oracle: str) -> Oracle:
+def read_oracle(session: Session, oracle: str, *, by_page: bool = False, error: float = 0.0) -> Oracle:
     """Read the truth of a session: a CSV file of classes, a folder of masks, or "y" for that of the data set or .npz
-    file.
+    file. The person who knows it may name whole pages of look-alikes, and may err in a share of the answers.
 
     Raises
     ------
     TomoTutorError
         It names an item or a class that there is not, or the input does not have its truth.
     """
-    return ORACLES[session.recipe.task](session, oracle)
+    return ORACLES[session.recipe.task](session, oracle, by_page, error)
 
 
 def play(

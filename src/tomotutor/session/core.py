@@ -140,6 +140,11 @@ class Core:
             number_N[first:last] = first + inputs.overlaps(one)
         return number_N
 
+    @cached_property
+    def overlaps_N(self) -> np.ndarray:
+        """How many other picks overlap each, directly or in a chain; opens the input."""
+        return np.bincount(self.overlap_N, minlength=len(self.overlap_N))[self.overlap_N] - 1
+
     @property
     def recipe(self) -> Recipe:
         """Settings in force."""
@@ -203,7 +208,7 @@ class Core:
             every, added = [*self.inputs, new], len(joined) - len(self.pool)
             self.database.add_items(joined.ids[len(self.pool) :], twin_N, inputs.INPUTS, inputs.to_json(every))
             self.inputs, self.opened = every, [*self.opened, opened]
-            for name in ("pool", "denoised", "overlap_N"):
+            for name in ("pool", "denoised", "overlap_N", "overlaps_N"):
                 self.__dict__.pop(name, None)
             self.read_items()
             self.state.start_N = inputs.starts(self.state.ids, every)

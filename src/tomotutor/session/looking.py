@@ -93,6 +93,13 @@ class Looking:
         return self._core.pool
 
     @property
+    def overlaps_N(self) -> np.ndarray:
+        """How many other picks overlap each: they lie nearer to it than a quarter of the box, or a chain of such picks
+        joins them.
+        """
+        return self._core.overlaps_N
+
+    @property
     def denoised(self) -> Pool | None:
         """The same items from denoised tomograms, to look at; None where there are none."""
         return self._core.denoised
@@ -173,7 +180,8 @@ class Looking:
     def view(self, row: int) -> ItemView:
         """Return an item as the screen shows it."""
         with self._core.guard:
-            return self.state.view(row, padded=self.write and bool(self.pool.padded_N[row]))
+            padded, overlaps = (bool(self.pool.padded_N[row]), int(self.overlaps_N[row])) if self.write else (False, 0)
+            return self.state.view(row, padded=padded, overlaps=overlaps)
 
     # ---- the queue -------------------------------------------------------------------------------------------------
 

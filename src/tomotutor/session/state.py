@@ -241,7 +241,7 @@ class State:
         status = self.status(phase)
         return phase is Phase.IDLE and status.since_round >= status.due_at and self.can_train()
 
-    def view(self, row: int, *, padded: bool = False) -> ItemView:
+    def view(self, row: int, *, padded: bool = False, overlaps: int = 0) -> ItemView:
         """Return an item as the screen shows it; what the model says of an audit item stays hidden until its answer."""
         root = int(self.twin_N[row])
         last = self.log.last(root)
@@ -261,6 +261,7 @@ class State:
             disagreement,
             padded,
             *self._why(root, hidden, again, is_audit),
+            overlaps=overlaps,
         )
 
     def _why(self, row: int, hidden: bool, again: str, is_audit: bool) -> tuple[int | None, float | None, str, str]:

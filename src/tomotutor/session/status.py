@@ -49,6 +49,8 @@ class ItemView:
         What the number is.
     reason : str
         Why it is asked, in words.
+    overlaps : int
+        How many other picks overlap it; as `padded`, 0 where the session was opened to look only.
     """
 
     row: int
@@ -64,6 +66,7 @@ class ItemView:
     number: float | None = None
     measure: str = ""
     reason: str = ""
+    overlaps: int = 0
 
 
 @dataclass(frozen=True)

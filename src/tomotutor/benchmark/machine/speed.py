@@ -17,6 +17,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
+from tomotutor.benchmark.machine.answers import answers
 from tomotutor.benchmark.machine.hardware import machine
 from tomotutor.benchmark.machine.lists import lists
 from tomotutor.benchmark.machine.selection import gradients, selection
@@ -276,6 +277,7 @@ BENCHES: dict[str, Callable[[], Figures]] = {
     "startup": startup,
     "selection": selection,
     "gradients": gradients,
+    "answers-speed": answers,
 }
 
 
