@@ -18,6 +18,7 @@ from tomotutor.gui import settings
 from tomotutor.gui.canvas.item import ItemCanvas, Rendering, limits_of, smooth
 from tomotutor.gui.canvas.painting import MaskPainter
 from tomotutor.gui.canvas.stage import Stage
+from tomotutor.gui.canvas.views import CanvasViews
 from tomotutor.gui.keys import KeyFilter
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
 from tomotutor.gui.label.reason import describe, reason
@@ -59,6 +60,7 @@ class LabelPage(QWidget):
         self._is_open = True
         self.stage = Stage(viewer, fold=not session.is_segmentation)
         self.canvas = ItemCanvas(viewer)
+        self.views = CanvasViews(session, viewer, self.canvas)
         self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
         self._build()
         self._wire()
@@ -129,6 +131,8 @@ class LabelPage(QWidget):
         self.view.sigma_changed.connect(self._set_sigma)
         self.view.mask_toggled.connect(self._set_masked)
         self.view.denoised_toggled.connect(self._look_at_others)
+        self.view.denoised_toggled.connect(self.views.set_denoised)
+        self.views.said.connect(self.say)
         self.panel.chosen.connect(self.label)
         self.panel.acted.connect(lambda name: getattr(self, name)())
         self.gallery.clicked.connect(self._show_item)
@@ -178,11 +182,12 @@ class LabelPage(QWidget):
     def _seen(self) -> ItemView | None:
         """Return the current item if it is on the screen; else bring it back there, for the next key to answer it."""
         item = self.session.current
-        if item is None or (self.canvas.is_seen and self.stage.is_clear):
+        if item is None or (self.views.is_seen and self.stage.is_clear):
             return item
         self.stage.clear()
         self._shown = None
         self._show_queue()
+        self.views.bring_back()
         self.say("the particle was hidden by another layer or gone: here it is again; nothing was answered")
         return None
 
@@ -393,5 +398,6 @@ class LabelPage(QWidget):
         self.session.close(wait=False)
         if self.painter:
             self.painter.clear()
+        self.views.close()
         self.canvas.clear()
         self.stage.restore()
