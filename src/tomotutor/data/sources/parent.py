@@ -38,10 +38,6 @@ class Tomogram:
     zyx_N3: np.ndarray
     box: float
 
-    def place(self, row: int) -> np.ndarray:
-        """Return (z, y, x) of a particle, voxels."""
-        return self.zyx_N3[self.rows.tolist().index(row)]
-
     def slab(self, z: int, slices: int) -> np.ndarray:
         """Return the mean of some slices about z as (y, x) float32, protein bright; only those slices are read."""
         low = max(0, min(z - slices // 2, self.data.shape[0] - slices))
@@ -49,8 +45,8 @@ class Tomogram:
         return -mean_YX if self.protein == "dark" else mean_YX
 
     def within(self, z: int) -> np.ndarray:
-        """Return which particles' boxes the slice z meets, (N,) bool."""
-        return np.abs(self.zyx_N3[:, 0] - z) <= self.box / 2
+        """Return which particles the slice z meets, taken to be half as wide as their boxes, (N,) bool."""
+        return np.abs(self.zyx_N3[:, 0] - z) <= self.box / 4
 
 
 def open_tomogram(particles: Particles, row: int, *, denoised: bool = False) -> Tomogram:

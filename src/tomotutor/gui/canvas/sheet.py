@@ -156,6 +156,9 @@ class Sheet(QWidget):
             square = QRect(cell.left(), cell.top(), cell.width(), cell.width())
             if item.row in self._drawn:
                 painter.drawImage(square, self._images[self._drawn.index(item.row)])
+            else:
+                painter.setPen(_PALE)
+                painter.drawText(square, Qt.AlignmentFlag.AlignCenter, "drawing …")
             self._frame(painter, square, item, colours)
             below = QRect(cell.left(), square.bottom() + 1, cell.width(), _CAPTION)
             text = painter.fontMetrics().elidedText(

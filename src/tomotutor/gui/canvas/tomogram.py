@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QWidget
 from typing_extensions import override
 
 from tomotutor.data.sources.parent import Tomogram
+from tomotutor.gui.canvas.item import smooth
 from tomotutor.gui.canvas.latest import Latest
 from tomotutor.gui.canvas.stage import OURS
 from tomotutor.gui.theme import class_colours
@@ -24,6 +25,7 @@ SLICES = 5  # that the slab is the mean of
 _SLAB, _PICKS = "tomogram slab", "particles of the tomogram"
 _ALL, _NONE = "all classes", "no answer"
 _UNKNOWN = (0.75, 0.75, 0.75)
+_FILL = 0.4  # opacity of a labeled particle, through which it is still seen
 _FAST = 5  # slices for a turn of the wheel with Shift
 
 
@@ -49,7 +51,8 @@ class TomogramView(QObject):
         self._image: Image | None = None
         self._points: Points | None = None
         self._row: int | None = None
-        self._denoised = self._of_denoised = False
+        self._of_denoised = False
+        self._sigma = 0.0
         self._is_shown = False
         self._crowded_N = np.zeros(0, bool)
         self._drawn_z = -1
@@ -114,11 +117,13 @@ class TomogramView(QObject):
         assert self._tomogram is not None
         return int(np.flatnonzero(self._tomogram.rows == row)[0])
 
-    def show(self, row: int | None, *, denoised: bool) -> None:
-        """Show a particle in its tomogram; the slab goes to it when it becomes the current one."""
+    def show(self, row: int | None, *, denoised: bool, sigma: float) -> None:
+        """Show a particle in its tomogram, smoothed for the eye by a Gaussian of `sigma` voxels; the slab goes to it when
+        it becomes the current one.
+        """
+        smoothed, self._sigma = sigma != self._sigma, sigma
         self._is_shown = True
         changed, self._row = row != self._row or not self._alive(self._image), row
-        self._denoised = denoised
         self.controls.show()
         if row is None:
             self._draw_points()
@@ -127,6 +132,8 @@ class TomogramView(QObject):
             self._opening.ask(lambda: (session.tomogram_of(row, denoised=denoised), denoised))
         elif changed:
             self.go_to_particle()
+        elif smoothed:
+            self._read()
         else:
             self._draw_points()
 
@@ -161,11 +168,11 @@ class TomogramView(QObject):
         self.go_to_particle()
 
     def _read(self) -> None:
-        tomogram, z = self._tomogram, self.depth.value()
+        tomogram, z, sigma = self._tomogram, self.depth.value(), self._sigma
         if tomogram is None or not self._is_shown:
             return
         self.place.setText(f"{tomogram.name} · z {z} of {tomogram.data.shape[0]}")
-        self._reading.ask(lambda: (tomogram, z, tomogram.slab(z, SLICES)))
+        self._reading.ask(lambda: (tomogram, z, smooth(tomogram.slab(z, SLICES)[None], sigma)))
 
     def _draw_slab(self, found: tuple[Tomogram, int, np.ndarray]) -> None:
         tomogram, z, slab_YX = found
@@ -209,7 +216,7 @@ class TomogramView(QObject):
         return self._tomogram.rows[self._crowded_N] if is_known and self._tomogram else np.zeros(0, np.int64)
 
     def _draw_points(self) -> None:
-        """Draw the particles whose boxes the slab meets, as far as the filter lets them through."""
+        """Draw the particles that the slab meets, as far as the filter lets them through."""
         tomogram = self._tomogram
         if tomogram is None or not self._alive(self._image):
             return
@@ -226,7 +233,7 @@ class TomogramView(QObject):
         colours_N4 = table[class_N]
         crowded_N = self._crowded_N if len(self._crowded_N) == len(tomogram.rows) else np.zeros(len(current_N), bool)
         look: dict[str, Any] = {
-            "face_color": colours_N4 * labeled_N[:, None],
+            "face_color": colours_N4 * np.array([1, 1, 1, _FILL]) * labeled_N[:, None],
             "border_color": np.where(current_N[:, None], np.float32(1.0), colours_N4),
             "size": np.where(current_N, 0.9, 0.5) * tomogram.box,
             "symbol": np.where(crowded_N, "square", "disc"),

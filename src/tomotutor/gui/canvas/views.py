@@ -170,7 +170,9 @@ class CanvasViews(QObject):
                 self.sheet.set_items(self._items(current), row, pool.read, self._item.sigma, self._item.masked)
             elif self.shown == TOMOGRAM:
                 current = self._session.current
-                self.tomogram.show(None if current is None else current.row, denoised=self._denoised)
+                self.tomogram.show(
+                    None if current is None else current.row, denoised=self._denoised, sigma=self._item.sigma
+                )
         except TomoTutorError as problem:
             self.said.emit(str(problem))
 

@@ -132,6 +132,8 @@ class LabelPage(QWidget):
         self.view.mask_toggled.connect(self._set_masked)
         self.view.denoised_toggled.connect(self._look_at_others)
         self.view.denoised_toggled.connect(self.views.set_denoised)
+        self.view.sigma_changed.connect(lambda _: self.views.update())
+        self.view.mask_toggled.connect(lambda _: self.views.update())
         self.views.said.connect(self.say)
         self.panel.chosen.connect(self.label)
         self.panel.acted.connect(lambda name: getattr(self, name)())
