@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tomotutor.learn.results import PoolMap
 from tomotutor.session.answering import Answering, Fitted
 from tomotutor.session.audit import AuditFigure
 from tomotutor.session.core import Core
@@ -31,6 +32,11 @@ class Judged:
     rows: np.ndarray
     label_M: np.ndarray
     predicted_M: np.ndarray
+
+    @staticmethod
+    def none() -> Judged:
+        """Return it for a session without labels."""
+        return Judged(*(np.zeros(0, np.int64) for _ in range(3)))
 
     def cell(self, label: int, predicted: int) -> np.ndarray:
         """Return the rows of a cell of the confusion matrix."""
@@ -76,6 +82,7 @@ class ModelReport:
     doubts: Doubts | None
     estimate: Estimate | None
     advice: tuple[Advice, ...]
+    pool_map: PoolMap | None
 
 
 def make(core: Core, answering: Answering) -> ModelReport:
@@ -85,7 +92,7 @@ def make(core: Core, answering: Answering) -> ModelReport:
     names = core.state.classes.names
     fitted = answering.with_folds() if core.state.labels.task == "classification" else None
     found, doubts = (None, None) if fitted is None else (answering.estimate(), answering.doubts())
-    judged = Judged(*(np.zeros(0, np.int64) for _ in range(3)))
+    judged = Judged.none()
     if fitted is not None and doubts is not None:
         asked = fitted.asked
         checked_C = fitted.teacher.probs(fitted.embedding.teacher_ND, asked.check_rows)
@@ -103,7 +110,14 @@ def make(core: Core, answering: Answering) -> ModelReport:
         else advice(found, count_C, names, doubts=0 if doubts is None else len(doubts.wrong(DOUBTED)))
     )
     return ModelReport(
-        names, _rounds(core), judged, _by_class(core, names, count_C, fitted, found), doubts, found, tuple(said)
+        names,
+        _rounds(core),
+        judged,
+        _by_class(core, names, count_C, fitted, found),
+        doubts,
+        found,
+        tuple(said),
+        _map(answering),
     )
 
 
@@ -135,6 +149,24 @@ def _by_class(
             )
         )
     return tuple(figures)
+
+
+def _map(answering: Answering) -> PoolMap | None:
+    """Map the newest embedding: its groups on its two first principal axes; None where there is none."""
+    from sklearn.decomposition import PCA
+
+    from tomotutor.learn.head import features, pool_mean
+
+    embedding, found = answering.embedding, answering.groups()
+    if embedding is None or found is None or len(found[0].rows) < 3:
+        return None
+    groups = found[0]
+    centre_D = pool_mean(embedding.teacher_ND)
+    sample = groups.rows[:: max(1, len(groups.rows) // 5000)]
+    axes = PCA(2, random_state=0).fit(features(embedding.teacher_ND, sample, centre_D))
+    parts = np.array_split(groups.rows, max(1, len(groups.rows) // 8192))
+    xy_N2 = np.concatenate([axes.transform(features(embedding.teacher_ND, part, centre_D)) for part in parts])
+    return PoolMap(groups.rows, xy_N2.astype(np.float32), groups.group_N, groups.typical())
 
 
 def _rounds(core: Core) -> tuple[RoundFigures, ...]:

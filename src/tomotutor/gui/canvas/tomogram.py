@@ -118,8 +118,8 @@ class TomogramView(QObject):
         return int(np.flatnonzero(self._tomogram.rows == row)[0])
 
     def show(self, row: int | None, *, denoised: bool, sigma: float) -> None:
-        """Show a particle in its tomogram, smoothed for the eye by a Gaussian of `sigma` voxels; the slab goes to it when
-        it becomes the current one.
+        """Show a particle in its tomogram, smoothed for the eye by a Gaussian of `sigma` voxels; when it becomes the
+        current one, the slab goes to it.
         """
         smoothed, self._sigma = sigma != self._sigma, sigma
         self._is_shown = True

@@ -82,7 +82,8 @@ class CanvasViews(QObject):
         for button in self.buttons.values():
             row.addWidget(button)
         row.addStretch(1)
-        self._sorted = QLabel("sort")
+        self._what, self._sorted = QLabel(), QLabel("sort")
+        row.addWidget(self._what)
         for widget in (self._sorted, *self.orders.values()):
             row.addWidget(widget)
         column = QVBoxLayout(self.bar)
@@ -111,6 +112,7 @@ class CanvasViews(QObject):
             button.setChecked(name == self.order and self._followed is None)
             button.setVisible(self.shown == SHEET)
         self._sorted.setVisible(self.shown == SHEET)
+        self._what.setVisible(self.shown == SHEET)
 
     # ---- what is shown --------------------------------------------------------------------------------------------
 
@@ -146,14 +148,19 @@ class CanvasViews(QObject):
             self.said.emit("there is no dispute yet: it comes with labels of two classes")
             order = QUEUE
         self.order, self._followed = order, None
+        self._what.setText("")
         self._check()
         self.update()
 
-    def follow(self, rows: Sequence[int] | None) -> None:
-        """Show these pool rows on the sheet, in this order; None goes back to its own order."""
-        self._followed = None if rows is None else list(rows)
-        self._check()
-        self.update()
+    def follow(self, rows: Sequence[int] | None, what: str = "") -> None:
+        """Show these pool rows on the sheet, in this order, and say what they are; None goes back to its own order."""
+        self._followed = None if rows is None else [int(row) for row in rows]
+        self._what.setText("" if rows is None else what)
+        if rows is not None and self.buttons[SHEET].isEnabled():
+            self.show(SHEET)
+        else:
+            self._check()
+            self.update()
 
     def set_denoised(self, on: bool) -> None:
         """Look at the denoised tomograms, or at the raw ones."""

@@ -78,7 +78,7 @@ class LabelPage(QWidget):
         self._take_contrast()
         self._show_queue()
         self._show_status(session.status)
-        self.model.curve.set_curve(session.curve)
+        self.model.attach(session)
 
     # ---- what it is made of -------------------------------------------------------------------------------------
 
@@ -138,7 +138,9 @@ class LabelPage(QWidget):
         self.panel.chosen.connect(self.label)
         self.panel.acted.connect(lambda name: getattr(self, name)())
         self.gallery.clicked.connect(self._show_item)
-        self.model.map.clicked.connect(lambda row: self._show_item(self.session.pool.ids[row]))
+        self.model.item_wanted.connect(lambda row: self._show_item(self.session.pool.ids[row]))
+        self.model.rows_chosen.connect(self.views.follow)
+        self.model.said.connect(self.say)
         self.rounds.train_wanted.connect(self.train_or_cancel)
         self.rounds.automatic_toggled.connect(self._set_automatic)
         self.rounds.close_wanted.connect(self.left)
@@ -312,9 +314,7 @@ class LabelPage(QWidget):
     def _show_map(self, item: ItemView | None) -> None:
         pool_map: PoolMap | None = self.session.pool_map
         self.model.curve.setVisible(self.painter is None)  # it draws accuracy on audit items, which masks have none of
-        self.model.map.setVisible(pool_map is not None)
-        if pool_map is not None:
-            self.model.map.set_map(pool_map, self.session.labels(), item)
+        self.model.show_map(pool_map, self.session.labels(), item)
 
     def _selected(self, item: ItemView | None) -> str | None:
         if self.painter is None:
@@ -401,5 +401,6 @@ class LabelPage(QWidget):
         if self.painter:
             self.painter.clear()
         self.views.close()
+        self.model.detach()
         self.canvas.clear()
         self.stage.restore()
