@@ -57,6 +57,8 @@ def view(page, qtbot):
 
 
 def shown_rows(view):
+    edges = np.asarray(view.picks.border_color)
+    assert (edges[:, 3] > 0).sum() == len(view.drawn_rows)  # the others are really transparent
     return view.drawn_rows.tolist()
 
 

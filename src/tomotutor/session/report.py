@@ -157,7 +157,7 @@ def _map(answering: Answering) -> PoolMap | None:
 
     from tomotutor.learn.head import features, pool_mean
 
-    embedding, found = answering.embedding, answering.groups()
+    embedding, found = answering.pool_embedding.newest, answering.groups()
     if embedding is None or found is None or len(found[0].rows) < 3:
         return None
     groups = found[0]

@@ -55,7 +55,7 @@ class TomogramView(QObject):
         self._sigma = 0.0
         self._is_shown = False
         self._crowded_N = np.zeros(0, bool)
-        self._drawn_z = -1
+        self._drawn_z, self._drawn_N = -1, np.zeros(0, bool)
         self._opening, self._reading, self._crowding = (Latest(self) for _ in range(3))
         self._opening.found.connect(self._opened)
         self._reading.found.connect(self._draw_slab)
@@ -206,8 +206,9 @@ class TomogramView(QObject):
     @property
     def drawn_rows(self) -> np.ndarray:
         """Pool rows of the particles that are drawn."""
-        is_there = self._tomogram is not None and self._alive(self._points)
-        return self._tomogram.rows[self._points.shown] if is_there else np.zeros(0, np.int64)  # type: ignore[union-attr]
+        if self._tomogram is None or not self._alive(self._points):
+            return np.zeros(0, np.int64)
+        return self._tomogram.rows[self._drawn_N]
 
     @property
     def crowded_rows(self) -> np.ndarray:
@@ -230,15 +231,16 @@ class TomogramView(QObject):
         current_N = tomogram.rows == self._row
         passed_N |= current_N & tomogram.within(self._drawn_z)
         table = np.array([(*c, 1.0) for c in class_colours(names).values()] + [(*_UNKNOWN, 1.0)], np.float32)
-        colours_N4 = table[class_N]
+        # where every dimension is displayed napari shows points whatever `shown` says: others are transparent
+        colours_N4 = table[class_N] * np.where(passed_N, [[1], [1], [1], [1]], [[1], [1], [1], [0]]).T
         crowded_N = self._crowded_N if len(self._crowded_N) == len(tomogram.rows) else np.zeros(len(current_N), bool)
         look: dict[str, Any] = {
             "face_color": colours_N4 * np.array([1, 1, 1, _FILL]) * labeled_N[:, None],
-            "border_color": np.where(current_N[:, None], np.float32(1.0), colours_N4),
+            "border_color": np.where((current_N & passed_N)[:, None], 1.0, colours_N4),
             "size": np.where(current_N, 0.9, 0.5) * tomogram.box,
             "symbol": np.where(crowded_N, "square", "disc"),
-            "shown": passed_N,
         }
+        self._drawn_N = passed_N
         if self._alive(self._points):
             for name, value in look.items():
                 setattr(self._points, name, value)
@@ -261,7 +263,7 @@ class TomogramView(QObject):
                 return
         if self._tomogram is None:
             return
-        away_N = np.where(layer.shown, np.hypot(*(np.asarray(layer.data) - at).T), np.inf)
+        away_N = np.where(self._drawn_N, np.hypot(*(np.asarray(layer.data) - at).T), np.inf)
         nearest = int(away_N.argmin())
         if away_N[nearest] <= self._tomogram.box / 2:
             self.clicked.emit(int(self._tomogram.rows[nearest]))
