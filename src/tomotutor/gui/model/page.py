@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.canvas.latest import Latest
-from tomotutor.gui.model.confusion import ConfusionCanvas
+from tomotutor.gui.model.confusion import ConfusionTable
 from tomotutor.gui.model.curve import CurveCanvas
 from tomotutor.gui.model.pool_map import PoolMapCanvas
 from tomotutor.gui.model.tables import ClassTable, DoubtTable, RoundTable
@@ -45,7 +45,7 @@ class ModelPage(QWidget):
         self.advice = QLabel("")
         self.advice.setWordWrap(True)
         self.curve, self.map = CurveCanvas(colours), PoolMapCanvas(classes, colours)
-        self.confusion = ConfusionCanvas(colours)
+        self.confusion = ConfusionTable(colours)
         self.classes, self.doubts, self.rounds = ClassTable(), DoubtTable(), RoundTable()
         overview = QWidget()
         column = QVBoxLayout(overview)
@@ -73,7 +73,7 @@ class ModelPage(QWidget):
         self._computing.failed.connect(self.said)
         self.map.clicked.connect(self.item_wanted)
         self.map.lassoed.connect(lambda rows: self.rows_chosen.emit(rows, f"{len(rows)} of the map"))
-        self.confusion.clicked.connect(self._choose_cell)
+        self.confusion.clicked_cell.connect(self._choose_cell)
         self.classes.chosen.connect(self._choose_class)
         self.classes.check_wanted.connect(self._check)
         self.doubts.chosen.connect(self.item_wanted)
@@ -85,6 +85,7 @@ class ModelPage(QWidget):
         for name in ("answers_changed", "round_finished", "status_changed"):
             getattr(session, name).connect(self._grow_old, thread="main")
         self.curve.set_curve(session.curve)
+        self._renew()
 
     def detach(self) -> None:
         """Follow no session any more."""

@@ -9,14 +9,14 @@ import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from tomotutor.gui.keys import quiet_button
 from tomotutor.session.report import ClassFigures, ModelReport, RoundFigures
 
 _MOST_DOUBTS = 200
+_CHECK, _USE = 6, 4  # columns that do something
 
 
-class _Table(QTableWidget):
-    """Cells to read, a button at the end of a row where there is something to do. It never takes the focus."""
+class Table(QTableWidget):
+    """Cells to read and to click. It never takes the focus."""
 
     def __init__(self, headers: Sequence[tuple[str, str]]) -> None:
         super().__init__(0, len(headers))
@@ -30,10 +30,10 @@ class _Table(QTableWidget):
         self.setShowGrid(False)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        if headers:
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def _fill(self, rows: Sequence[Sequence[str]]) -> None:
-        self.setRowCount(0)  # takes the buttons of before along
         self.setRowCount(len(rows))
         for row, texts in enumerate(rows):
             for column, text in enumerate(texts):
@@ -44,7 +44,7 @@ class _Table(QTableWidget):
                 self.setItem(row, column, cell)
 
 
-class ClassTable(_Table):
+class ClassTable(Table):
     """Labels, predictions and their quality, by class; `chosen` carries the class of a row that is clicked."""
 
     check_wanted = Signal(str)
@@ -59,12 +59,11 @@ class ClassTable(_Table):
                 ("sure", "mean confidence of the predictions"),
                 ("found", "expected share of this class's particles that are answered so (recall)"),
                 ("right", "share of right ones among predictions that were checked blind (precision), 95 % interval"),
-                ("", ""),
+                ("check", "asks 20 random predictions of the class singly and blind: how many of them are right?"),
             ]
         )
         self._names: list[str] = []
-        self.buttons: dict[str, QTableWidgetItem] = {}
-        self.cellClicked.connect(lambda row, column: self.chosen.emit(self._names[row]))
+        self.cellClicked.connect(self._clicked)
 
     def set_figures(self, figures: Sequence[ClassFigures]) -> None:
         """Show the classes."""
@@ -78,22 +77,17 @@ class ClassTable(_Table):
                     _percent(one.confidence),
                     _percent(one.recall),
                     f"{one.right}/{one.checked} ({100 * one.low:.0f}–{100 * one.high:.0f} %)" if one.checked else "–",
+                    "Check ▸" if one.predictions else "",
                 )
                 for one in figures
             ]
         )
-        self.buttons = {}
-        for row, one in enumerate(figures):
-            button = quiet_button(
-                "Check", f"ask 20 random predictions of {one.name} singly and blind: how many of them are right?"
-            )
-            button.setEnabled(one.predictions > 0)
-            button.clicked.connect(lambda _=False, name=one.name: self.check_wanted.emit(name))
-            self.buttons[one.name] = button
-            self.setCellWidget(row, 6, button)
+
+    def _clicked(self, row: int, column: int) -> None:
+        (self.check_wanted if column == _CHECK else self.chosen).emit(self._names[row])
 
 
-class DoubtTable(_Table):
+class DoubtTable(Table):
     """Labels that look wrong, the most doubted in front; `chosen` carries the pool row of one that is clicked."""
 
     chosen = Signal(int)
@@ -131,7 +125,7 @@ class DoubtTable(_Table):
         )
 
 
-class RoundTable(_Table):
+class RoundTable(Table):
     """Rounds side by side, the newest in front."""
 
     use_wanted = Signal(int)
@@ -143,13 +137,17 @@ class RoundTable(_Table):
                 ("labels", "when it began"),
                 ("accuracy", "on audit items, 95 % interval, by all labels known today"),
                 ("changed", "answers of the pool that are other ones than in the round before"),
-                ("", ""),
+                ("", "answer with the model of this round, until the next training"),
             ]
         )
+        self._numbers: list[int] = []
+        self._unused: list[bool] = []
+        self.cellClicked.connect(self._clicked)
 
     def set_rounds(self, rounds: Sequence[RoundFigures]) -> None:
         """Show the rounds."""
         newest = list(reversed(rounds))
+        self._numbers, self._unused = [one.number for one in newest], [not one.in_use for one in newest]
         self._fill(
             [
                 (
@@ -160,17 +158,15 @@ class RoundTable(_Table):
                     else f"{100 * one.audit.accuracy:.0f} % "
                     f"({100 * one.audit.interval[0]:.0f}–{100 * one.audit.interval[1]:.0f}, n = {one.audit.n})",
                     "–" if one.changed is None else str(one.changed),
+                    "" if one.in_use else "Use this one ▸",
                 )
                 for one in newest
             ]
         )
-        self.buttons = {}
-        for row, one in enumerate(newest):
-            button = quiet_button("Use this one", "answer with the model of this round, until the next training")
-            button.setEnabled(not one.in_use)
-            button.clicked.connect(lambda _=False, number=one.number: self.use_wanted.emit(number))
-            self.buttons[one.number] = button
-            self.setCellWidget(row, 4, button)
+
+    def _clicked(self, row: int, column: int) -> None:
+        if column == _USE and self._unused[row]:
+            self.use_wanted.emit(self._numbers[row])
 
 
 def _percent(share: float) -> str:
