@@ -14,10 +14,11 @@ from psygnal import Signal
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Opened
 from tomotutor.learn.results import Answers
-from tomotutor.session import bulk, many, rounds
+from tomotutor.session import bulk, many, report, rounds, tomograms
 from tomotutor.session.answering import Answering, Fitted
 from tomotutor.session.label_log import NO_ITEM, Entry
 from tomotutor.session.looking import Looking
+from tomotutor.session.report import ModelReport
 from tomotutor.session.status import ItemView, Status
 
 if TYPE_CHECKING:
@@ -269,6 +270,19 @@ class Labeling(Looking):
         """The newest answer for every item; None before there is a head. Hidden items have class −1."""
         fitted = self._answering.fitted
         return fitted.answers if fitted else None
+
+    def shown_classes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the class number of every item, −1 where none may be shown, and whether a person said so."""
+        return tomograms.shown_classes(self._core, self.answers)
+
+    def disputed(self, n: int) -> list[ItemView]:
+        """Return the n open items that teacher and student differ on most; none before anything is predicted."""
+        with self._core.guard:
+            return [self.view(int(row)) for row in tomograms.disputed(self._core, self.answers, n)]
+
+    def model_report(self) -> ModelReport:
+        """Return how good the model is, by class, label and round; takes a moment, and no lock while it computes."""
+        return report.make(self._core, self._answering)
 
     @property
     def answering(self) -> Answering:

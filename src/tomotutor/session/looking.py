@@ -13,9 +13,10 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Report
 from tomotutor.data.pool import Pool
 from tomotutor.data.sources import Opened, Source
+from tomotutor.data.sources.parent import Tomogram
 from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.results import PoolMap, PoolScores, Predictions, predictions_from
-from tomotutor.session import rounds
+from tomotutor.session import rounds, tomograms
 from tomotutor.session.asking import compose, first_order
 from tomotutor.session.classes import Classes
 from tomotutor.session.core import Core
@@ -103,6 +104,15 @@ class Looking:
     def denoised(self) -> Pool | None:
         """The same items from denoised tomograms, to look at; None where there are none."""
         return self._core.denoised
+
+    def tomogram_of(self, row: int, *, denoised: bool = False) -> Tomogram | None:
+        """Return the tomogram of an item with the places of all its particles; None where it was cut from none."""
+        return tomograms.tomogram_of(self._core, row, denoised=denoised)
+
+    @property
+    def has_tomograms(self) -> bool:
+        """Whether any items were cut from tomograms."""
+        return any(opened.particles is not None for opened in self._core.opened)
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -287,7 +287,7 @@ def open_boxes(particles: Particles, find: Finder = find_tomogram) -> Pool:
             )
     # HDF5 and Zarr decompress whole chunks for each box
     chunked = any(isinstance(volume(path).data, LazyArray) for path in files.values())
-    zyx_N3, step_N, size_N3, voxel_size = _places(table, tomograms, source)
+    zyx_N3, step_N, size_N3, voxel_size = places(table, tomograms, source)
     outside = int(((zyx_N3 < -0.5) | (zyx_N3 >= size_N3 - 0.5)).any(1).sum())
     if outside and table.assumed:
         raise TomoTutorError(
@@ -345,11 +345,15 @@ def open_denoised(particles: Particles) -> Pool | None:
     TomoTutorError
         There are some, but not of every tomogram.
     """
+    find = denoised_finder(particles)
+    return open_boxes(particles, find) if find else None
+
+
+def denoised_finder(particles: Particles) -> Finder | None:
+    """Return what finds the denoised tomograms of a list, None where there are none."""
     if particles.source.where.denoised_dir:
-        return open_boxes(particles, _find_in_denoised_dir)
-    if any(entry.denoised for entry in particles.entries.values()):
-        return open_boxes(particles, _find_denoised)
-    return None
+        return _find_in_denoised_dir
+    return _find_denoised if any(entry.denoised for entry in particles.entries.values()) else None
 
 
 def _find_denoised(name: str, entry: TomogramEntry | None, source: Source) -> Path:
@@ -371,7 +375,7 @@ def _find_in_denoised_dir(name: str, entry: TomogramEntry | None, source: Source
     return found
 
 
-def _places(
+def places(
     table: ParticleTable, tomograms: dict[str, TomogramEntry], source: Source
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Return for each particle its place in voxels of its tomogram, voxels per voxel of the box, and the tomogram's

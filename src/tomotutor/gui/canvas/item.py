@@ -50,6 +50,17 @@ def _centred(shape: tuple[int, ...]) -> list[np.ndarray]:
     ]
 
 
+def prepared(x_C: np.ndarray, sigma: float, *, masked: bool) -> np.ndarray:
+    """Return what is drawn of an item: smoothed, and without the corners of its box, where neighbours lie."""
+    if x_C.ndim == 3:
+        return np.moveaxis(x_C, 0, -1) if len(x_C) == 3 else x_C[0]
+    volume = smooth(x_C, sigma)
+    if not masked:
+        return volume
+    ground = float(volume.mean())
+    return (volume - ground) * soft_sphere(volume.shape) + ground
+
+
 def surface(volume: np.ndarray, density_percent: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return vertices, faces and values of the surface around the densest `density_percent` of the voxels."""
     level = float(np.percentile(volume, 100 - density_percent))
@@ -87,6 +98,26 @@ class ItemCanvas:
         self.sigma = 1.2
         self.density_percent = 4.0
         self.masked = True
+        self._is_away = False
+
+    def put_away(self, away: bool) -> None:
+        """Take our layers out of the viewer while it shows something else, or bring them back, the view as it was."""
+        if away == self._is_away:
+            return
+        self._is_away = away
+        camera = self._viewer.scene.camera
+        if away:
+            self._angles, self._kept = camera.angles, self._camera()
+            self._remove()
+            return
+        if self._item is not None:
+            self._viewer.dims.ndisplay = self._item.ndim - 1
+            self.draw()
+            camera.angles = self._angles
+            if self._kept == self._view:
+                self._fit()
+            else:
+                camera.zoom, camera.center = self._kept[0], self._kept[1:]
 
     @property
     def is_seen(self) -> bool:
@@ -111,6 +142,8 @@ class ItemCanvas:
         """Draw an item as `Pool.read` gives it; None draws nothing."""
         first = self._item is None
         self._item = x_C
+        if self._is_away:
+            return
         if first and x_C is not None and self._viewer.dims.ndisplay != x_C.ndim - 1:
             self._viewer.dims.ndisplay = x_C.ndim - 1
         self.draw()
@@ -136,6 +169,8 @@ class ItemCanvas:
 
     def draw(self) -> None:
         """Draw the item again, after a setting changed."""
+        if self._is_away:
+            return
         x_C = self._item
         is_surface = self._is_surface
         for layer, visible in ((self._volume, x_C is not None and not is_surface), (self._surface, is_surface)):
@@ -151,14 +186,7 @@ class ItemCanvas:
             self._draw_volume(x_C)
 
     def _prepare(self, x_C: np.ndarray) -> np.ndarray:
-        """Return what is drawn of an item: smoothed, and without the corners of its box, where neighbours lie."""
-        if x_C.ndim == 3:
-            return np.moveaxis(x_C, 0, -1) if len(x_C) == 3 else x_C[0]
-        volume = smooth(x_C, self.sigma)
-        if not self.masked:
-            return volume
-        ground = float(volume.mean())
-        return (volume - ground) * soft_sphere(volume.shape) + ground
+        return prepared(x_C, self.sigma, masked=self.masked)
 
     def _draw_volume(self, x_C: np.ndarray) -> None:
         shown = self._prepare(x_C)
@@ -211,8 +239,12 @@ class ItemCanvas:
     def clear(self) -> None:
         """Take our layers out of the viewer, and hear no more of it."""
         self._viewer.canvas.events.size.disconnect(self._fit_again)
+        self._remove()
+        self._item = None
+        self._sample = []
+
+    def _remove(self) -> None:
         for layer in (self._volume, self._surface):
             if self._alive(layer):
                 self._viewer.layers.remove(layer)
-        self._volume = self._surface = self._item = None
-        self._sample = []
+        self._volume = self._surface = None

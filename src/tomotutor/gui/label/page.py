@@ -18,6 +18,7 @@ from tomotutor.gui import settings
 from tomotutor.gui.canvas.item import ItemCanvas, Rendering, limits_of, smooth
 from tomotutor.gui.canvas.painting import MaskPainter
 from tomotutor.gui.canvas.stage import Stage
+from tomotutor.gui.canvas.views import CanvasViews
 from tomotutor.gui.keys import KeyFilter
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
 from tomotutor.gui.label.reason import describe, reason
@@ -59,6 +60,7 @@ class LabelPage(QWidget):
         self._is_open = True
         self.stage = Stage(viewer, fold=not session.is_segmentation)
         self.canvas = ItemCanvas(viewer)
+        self.views = CanvasViews(session, viewer, self.canvas)
         self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
         self._build()
         self._wire()
@@ -76,7 +78,7 @@ class LabelPage(QWidget):
         self._take_contrast()
         self._show_queue()
         self._show_status(session.status)
-        self.model.curve.set_curve(session.curve)
+        self.model.attach(session)
 
     # ---- what it is made of -------------------------------------------------------------------------------------
 
@@ -129,10 +131,16 @@ class LabelPage(QWidget):
         self.view.sigma_changed.connect(self._set_sigma)
         self.view.mask_toggled.connect(self._set_masked)
         self.view.denoised_toggled.connect(self._look_at_others)
+        self.view.denoised_toggled.connect(self.views.set_denoised)
+        self.view.sigma_changed.connect(lambda _: self.views.update())
+        self.view.mask_toggled.connect(lambda _: self.views.update())
+        self.views.said.connect(self.say)
         self.panel.chosen.connect(self.label)
         self.panel.acted.connect(lambda name: getattr(self, name)())
         self.gallery.clicked.connect(self._show_item)
-        self.model.map.clicked.connect(lambda row: self._show_item(self.session.pool.ids[row]))
+        self.model.item_wanted.connect(lambda row: self._show_item(self.session.pool.ids[row]))
+        self.model.rows_chosen.connect(self.views.follow)
+        self.model.said.connect(self.say)
         self.rounds.train_wanted.connect(self.train_or_cancel)
         self.rounds.automatic_toggled.connect(self._set_automatic)
         self.rounds.close_wanted.connect(self.left)
@@ -178,11 +186,12 @@ class LabelPage(QWidget):
     def _seen(self) -> ItemView | None:
         """Return the current item if it is on the screen; else bring it back there, for the next key to answer it."""
         item = self.session.current
-        if item is None or (self.canvas.is_seen and self.stage.is_clear):
+        if item is None or (self.views.is_seen and self.stage.is_clear):
             return item
         self.stage.clear()
         self._shown = None
         self._show_queue()
+        self.views.bring_back()
         self.say("the particle was hidden by another layer or gone: here it is again; nothing was answered")
         return None
 
@@ -305,9 +314,7 @@ class LabelPage(QWidget):
     def _show_map(self, item: ItemView | None) -> None:
         pool_map: PoolMap | None = self.session.pool_map
         self.model.curve.setVisible(self.painter is None)  # it draws accuracy on audit items, which masks have none of
-        self.model.map.setVisible(pool_map is not None)
-        if pool_map is not None:
-            self.model.map.set_map(pool_map, self.session.labels(), item)
+        self.model.show_map(pool_map, self.session.labels(), item)
 
     def _selected(self, item: ItemView | None) -> str | None:
         if self.painter is None:
@@ -393,5 +400,7 @@ class LabelPage(QWidget):
         self.session.close(wait=False)
         if self.painter:
             self.painter.clear()
+        self.views.close()
+        self.model.detach()
         self.canvas.clear()
         self.stage.restore()

@@ -1,14 +1,25 @@
-"""The Model tab: learning curve and map of the pool."""
+"""The Model tab: what the networks have learned, how sure that is, and what to do about it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
+from typing_extensions import override
 
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.gui.canvas.latest import Latest
+from tomotutor.gui.model.confusion import ConfusionTable
 from tomotutor.gui.model.curve import CurveCanvas
 from tomotutor.gui.model.pool_map import PoolMapCanvas
+from tomotutor.gui.model.tables import ClassTable, DoubtTable, RoundTable
 from tomotutor.gui.theme import Colours
+from tomotutor.session import Session
+from tomotutor.session.report import ModelReport
+from tomotutor.session.status import ItemView, PoolMap
 
 
 class ModelPage(QWidget):
@@ -22,16 +33,154 @@ class ModelPage(QWidget):
         Of the theme.
     """
 
+    rows_chosen = Signal(object, str)  # pool rows to look at, and what they are
+    item_wanted = Signal(int)  # pool row
+    said = Signal(str)
+
     def __init__(self, classes: Sequence[str], colours: Colours) -> None:
         super().__init__()
+        self._session: Session | None = None
+        self._is_old = True  # whether something happened since the report was made
+        self.report: ModelReport | None = None
+        self.advice = QLabel("")
+        self.advice.setWordWrap(True)
+        self.curve, self.map = CurveCanvas(colours), PoolMapCanvas(classes, colours)
+        self.confusion = ConfusionTable(colours)
+        self.classes, self.doubts, self.rounds = ClassTable(), DoubtTable(), RoundTable()
+        overview = QWidget()
+        column = QVBoxLayout(overview)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.addWidget(self.curve, 1)
+        column.addWidget(self.map, 1)
+        self.tabs = QTabWidget()
+        pages = (
+            ("Overview", overview),
+            ("Classes", self.classes),
+            ("Confusion", self.confusion),
+            ("Doubts", self.doubts),
+            ("Rounds", self.rounds),
+        )
+        for name, widget in pages:
+            self.tabs.addTab(widget, name)
+        self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
-        self.curve = CurveCanvas(colours)
-        self.map = PoolMapCanvas(classes, colours)
-        layout.addWidget(self.curve, 1)
-        layout.addWidget(self.map, 1)
+        layout.addWidget(self.advice)
+        layout.addWidget(self.tabs, 1)
+        self._computing = Latest(self)
+        self._computing.found.connect(self.set_report)
+        self._computing.failed.connect(self.said)
+        self.map.clicked.connect(self.item_wanted)
+        self.map.lassoed.connect(lambda rows: self.rows_chosen.emit(rows, f"{len(rows)} of the map"))
+        self.confusion.clicked_cell.connect(self._choose_cell)
+        self.classes.chosen.connect(self._choose_class)
+        self.classes.check_wanted.connect(self._check)
+        self.doubts.chosen.connect(self.item_wanted)
+        self.rounds.use_wanted.connect(self._use)
+
+    def attach(self, session: Session) -> None:
+        """Follow a session."""
+        self._session = session
+        for name in ("answers_changed", "round_finished", "status_changed"):
+            getattr(session, name).connect(self._grow_old, thread="main")
+        self.curve.set_curve(session.curve)
+        self._renew()
+
+    def detach(self) -> None:
+        """Follow no session any more."""
+        self._computing.stop()
+        session, self._session = self._session, None
+        for name in ("answers_changed", "round_finished", "status_changed") if session else ():
+            getattr(session, name).disconnect(self._grow_old, missing_ok=True)
+
+    def _grow_old(self, what: object = None) -> None:
+        self._is_old = True
+        self._renew()
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._renew()
+
+    def _renew(self) -> None:
+        """Compute the report anew, off the main thread, where somebody looks and something happened."""
+        if self._session is not None and self._is_old and self.isVisible():
+            self._is_old = False
+            self._computing.ask(self._session.model_report)
+
+    def set_report(self, report: ModelReport) -> None:
+        """Show a report."""
+        self.report = report
+        session = self._session
+        if session is None:
+            return
+        self.curve.set_curve(session.curve)
+        first = report.advice[0] if report.advice else None
+        found = report.estimate
+        share = (
+            ""
+            if found is None
+            else f"about {100 * found.share:.0f} % of answers right ({100 * found.low:.0f}–{100 * found.high:.0f}) · "
+        )
+        self.advice.setText("" if first is None else f"{share}{_NEXT[first.action]}: {first.reason}")
+        self.advice.setToolTip("" if found is None else f"from {found.basis}")
+        self.confusion.set_judged(report.judged, report.classes)
+        self.classes.set_figures(report.by_class)
+        self.doubts.set_report(report, session.ids)
+        self.rounds.set_rounds(report.rounds)
+        if report.pool_map is not None:
+            self.show_map(report.pool_map, session.labels(), session.current)
+
+    def show_map(self, first: PoolMap | None, labels: Mapping[int, str], item: ItemView | None) -> None:
+        """Show the map of the newest round, before it the `first` one, with labels and the current item."""
+        newest = None if self.report is None else self.report.pool_map
+        pool_map = newest or first
+        self.map.setVisible(pool_map is not None)
+        if pool_map is not None:
+            self.map.set_map(pool_map, labels, item)
 
     def set_colours(self, colours: Colours) -> None:
         """Follow the theme."""
-        self.curve.set_colours(colours)
-        self.map.set_colours(colours)
+        for widget in (self.curve, self.map, self.confusion):
+            widget.set_colours(colours)
+
+    # ---- what the person does ---------------------------------------------------------------------------------------
+
+    def _choose_cell(self, label: int, predicted: int) -> None:
+        if self.report is not None:
+            rows, names = self.report.judged.cell(label, predicted), self.report.classes
+            if len(rows):
+                self.rows_chosen.emit(rows, f"{len(rows)} labeled {names[label]}, predicted {names[predicted]}")
+
+    def _choose_class(self, name: str) -> None:
+        if self._session is not None:
+            class_N, labeled_N = self._session.shown_classes()
+            rows = np.flatnonzero((class_N == self._session.classes.index(name)) & ~labeled_N)
+            self.rows_chosen.emit(rows, f"{len(rows)} predicted {name}")
+
+    def _check(self, name: str) -> None:
+        if self._session is None:
+            return
+        try:
+            drawn = self._session.check_class(name)
+            self.said.emit(f"{drawn} random predictions of {name} are asked next, singly and blind")
+        except TomoTutorError as problem:
+            self.said.emit(str(problem))
+
+    def _use(self, number: int) -> None:
+        if self._session is None:
+            return
+        try:
+            self._session.use_round(number)
+            self.said.emit(f"the model of round {number} answers now, until the next training")
+        except TomoTutorError as problem:
+            self.said.emit(str(problem))
+
+
+_NEXT = {
+    "label": "go on labeling",
+    "doubts": "look at the doubted labels",
+    "class": "a class has too few",
+    "stop": "you could stop here",
+}

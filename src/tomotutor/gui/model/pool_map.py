@@ -11,11 +11,14 @@ from matplotlib.backend_bases import MouseButton, MouseEvent
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.path import Path
+from matplotlib.widgets import LassoSelector
 from qtpy.QtCore import Signal
 
 from tomotutor.gui.theme import Colours, class_colours
 from tomotutor.session.status import ItemView, PoolMap
 
+_CLICK = 4  # pixels that a mouse may move in a click; a longer way is a lasso
 _MOST_NAMES = 20  # in the legend of the map
 
 
@@ -24,7 +27,7 @@ class PoolMapCanvas(FigureCanvasQTAgg):
 
     Items with a label are drawn larger, in the colour of their class; the current item has a ring, unless it is an
     audit item without an answer, which nothing may hint at. `clicked` carries the pool row of the point nearest to a
-    click.
+    click, `lassoed` the rows of those that were drawn around.
 
     Parameters
     ----------
@@ -35,17 +38,24 @@ class PoolMapCanvas(FigureCanvasQTAgg):
     """
 
     clicked = Signal(int)
+    lassoed = Signal(object)  # pool rows
 
     def __init__(self, classes: Sequence[str], theme: Colours) -> None:
         super().__init__(Figure(figsize=(4, 2.2), dpi=80))
         self.setMinimumHeight(190)
-        self.setToolTip("what looks alike lies close together, in the colour of its group; click a point to see it")
+        self.setToolTip(
+            "what looks alike lies close together, in the colour of its group; click a point to see it, "
+            "draw around several to see them"
+        )
         self._theme = theme
         self._colours = class_colours(classes)
         self._map: PoolMap | None = None
         # groups and legend as painted; labels and ring go over them, so that thousands of points need not be drawn anew
         self._ground: Any = None
+        self._press: tuple[float, float] | None = None
+        self._chosen_rows = np.zeros(0, np.int64)
         self.mpl_connect("button_press_event", self._pressed)
+        self.mpl_connect("button_release_event", self._released)
         self.mpl_connect("draw_event", lambda _: self._drawn())
 
     def set_map(self, pool_map: PoolMap, labels: Mapping[int, str], item: ItemView | None) -> None:
@@ -62,6 +72,9 @@ class PoolMapCanvas(FigureCanvasQTAgg):
         )
         named = set(labels.values())
         self._set_legend([name for name in self._colours if name in named])
+        self._repaint()
+
+    def _repaint(self) -> None:
         if self._ground is None:
             self.draw_idle()
         else:
@@ -113,7 +126,39 @@ class PoolMapCanvas(FigureCanvasQTAgg):
             zorder=4,
             animated=True,
         )
+        self._chosen = axes.scatter(
+            [], [], s=60, linewidths=1.2, facecolors="none", edgecolors=self._theme.text.name(), zorder=3, animated=True
+        )
+        self._place_chosen()
+        self._lasso = LassoSelector(
+            axes, self._encircled, useblit=False, props={"color": self._theme.text.name(), "linewidth": 1.2}
+        )
         self._legend: list[str] = []
+
+    def choose(self, rows: np.ndarray) -> None:
+        """Ring some items; those that are not on the map are left out."""
+        self._chosen_rows = np.asarray(rows, np.int64)
+        if self._map is not None:
+            self._place_chosen()
+            self._repaint()
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """Pool rows that are ringed, those of the lasso or of `choose`."""
+        return self._chosen_rows
+
+    def _place_chosen(self) -> None:
+        assert self._map is not None
+        at = np.flatnonzero(np.isin(self._map.rows, self._chosen_rows))
+        self._chosen.set_offsets(self._map.xy_N2[at])
+
+    def _encircled(self, corners: list[tuple[float, float]]) -> None:
+        if self._map is None or len(corners) < 4:
+            return
+        rows = self._map.rows[Path(corners).contains_points(self._map.xy_N2)]
+        if len(rows):
+            self.choose(rows)
+            self.lassoed.emit(rows)
 
     def _set_legend(self, names: list[str]) -> None:
         if names == self._legend:
@@ -145,11 +190,16 @@ class PoolMapCanvas(FigureCanvasQTAgg):
             self._draw_moving()
 
     def _draw_moving(self) -> None:
-        for artist in (self._labeled, self._ring):
+        for artist in (self._labeled, self._chosen, self._ring):
             self._axes.draw_artist(artist)
 
     def _pressed(self, event: MouseEvent) -> None:
-        if self._map is None or event.button is not MouseButton.LEFT or event.inaxes is None:
+        is_ours = self._map is not None and event.button is MouseButton.LEFT and event.inaxes is not None
+        self._press = (event.x, event.y) if is_ours else None
+
+    def _released(self, event: MouseEvent) -> None:
+        press, self._press = self._press, None
+        if self._map is None or press is None or np.hypot(event.x - press[0], event.y - press[1]) > _CLICK:
             return
         away_N = np.hypot(*(self._axes.transData.transform(self._map.xy_N2) - (event.x, event.y)).T)
         self.clicked.emit(int(self._map.rows[away_N.argmin()]))

@@ -1,0 +1,56 @@
+"""The confusion matrix: labels against what models say that have not seen them."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
+
+from tomotutor.gui.model.tables import Table
+from tomotutor.gui.theme import STUDENT, TEACHER, Colours, mixed
+from tomotutor.session.report import Judged
+
+
+class ConfusionTable(Table):
+    """Rows are labels, columns predictions, cells numbers of particles; `clicked_cell` carries label and prediction."""
+
+    clicked_cell = Signal(int, int)
+
+    def __init__(self, colours: Colours) -> None:
+        super().__init__([])
+        self._colours, self._judged, self._names = colours, Judged.none(), tuple[str, ...]()
+        self.verticalHeader().show()
+        self.cellClicked.connect(self.clicked_cell)
+
+    def set_judged(self, judged: Judged, classes: tuple[str, ...]) -> None:
+        """Show labels and predictions."""
+        self._judged, self._names = judged, classes
+        counts = self.counts
+        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        self.setRowCount(len(classes))
+        self.setColumnCount(len(classes))
+        self.setVerticalHeaderLabels(list(classes))
+        self.setHorizontalHeaderLabels(list(classes))
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        for (i, j), count in np.ndenumerate(counts):
+            cell = QTableWidgetItem(str(count) if count else "")
+            cell.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+            cell.setToolTip(f"{count} labeled {classes[i]}, predicted {classes[j]}; click to see them")
+            if count:
+                cell.setBackground(
+                    mixed(self._colours.ground, TEACHER if i == j else STUDENT, 0.15 + 0.5 * share[i, j])
+                )
+            self.setItem(i, j, cell)
+
+    def set_colours(self, colours: Colours) -> None:
+        """Follow the theme."""
+        self._colours = colours
+        self.set_judged(self._judged, self._names)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """What stands in the cells, (label, prediction)."""
+        n = len(self._names)
+        counts = np.zeros((n, n), np.int64)
+        np.add.at(counts, (self._judged.label_M, self._judged.predicted_M), 1)
+        return counts
