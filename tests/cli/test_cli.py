@@ -84,7 +84,7 @@ def test_a_whole_run(tomogram_set, capsys, caplog):
     assert [line.split("labels")[1].split()[0] for line in lines[:3]] == ["12", "18", "24"]
     assert "audit" in lines[1]
     assert "pool 0." in lines[1] or "pool 1." in lines[1]
-    assert "| round | labels | audit | interval | n | pool | t1 | t2 | seconds |" in out
+    assert "| round | labels | decisions | to 0.95 | to 0.99 | audit | interval | n | pool | t1 | t2 | seconds |" in out
     report = folder / "s" / "report"
     assert {p.name for p in report.iterdir()} == {"learning_curve.png", "confusion.png", "queue.png", "predictions.csv"}
     assert all(
