@@ -98,7 +98,7 @@ class Answering:
     ) -> None:
         self._core, self._told, self._is_busy = core, told, is_busy
         self.pool_embedding = PoolEmbedding(core, training)
-        self._groups: tuple[str, Groups] | None = None
+        self._groups: tuple[str, int, Groups] | None = None
         self._version = 0
         self._wake = threading.Condition()
         self._pending = False
@@ -199,7 +199,7 @@ class Answering:
             return None
         group_N = None
         if self._groups and self._groups[0] == embedding.network:
-            groups = self._groups[1]
+            groups = self._groups[2]
             group_N = np.full(len(embedding.view_N), -1)
             group_N[groups.rows] = groups.group_N
         return order_next(
@@ -304,11 +304,11 @@ class Answering:
         embedding, core = self.pool_embedding.newest, self._core
         if embedding is None:
             return None
-        if self._groups is None or self._groups[0] != embedding.network:
+        if self._groups is None or self._groups[:2] != (embedding.network, n):
             with core.guard:
                 rows = np.setdiff1d(core.state.eligible(), list(core.state.audit_kind))
-            self._groups = embedding.network, find_groups(embedding.teacher_ND, rows, n, core.recipe.seed)
-        found, fitted = self._groups[1], self.fitted
+            self._groups = embedding.network, n, find_groups(embedding.teacher_ND, rows, n, core.recipe.seed)
+        found, fitted = self._groups[2], self.fitted
         if fitted is None or fitted.embedding.network != embedding.network:
             return found, []
         return found, answer_groups(found, fitted.teacher.probs(embedding.teacher_ND, found.rows), fitted.answers)
@@ -327,7 +327,7 @@ class Answering:
 
     def doubts(self) -> Doubts | None:
         """Return the labels, the one that looks most wrong in front; None before there is a head."""
-        from tomotutor.learn.doubts import find_doubts
+        from tomotutor.learn.doubts import Doubts, find_doubts
         from tomotutor.learn.head import fit_head
 
         fitted = self.with_folds()
@@ -341,7 +341,9 @@ class Answering:
             len(asked.classes),
             group_N=self._core.overlap_N,
         )
-        return find_doubts(fitted.teacher, student)
+        found = find_doubts(fitted.teacher, student)
+        told = ~np.isin(found.rows, asked.hidden_rows)  # nothing is told of what is asked again
+        return Doubts(found.rows[told], found.label_L[told], found.predicted_L[told], found.doubt_L[told])
 
     def estimate(self) -> Estimate | None:
         """Return how right the answers are; None before there is a head."""
