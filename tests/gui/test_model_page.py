@@ -3,6 +3,8 @@
 import numpy as np
 from qtpy.QtCore import Qt
 
+from tomotutor.base.progress import ignore
+
 Key = Qt.Key
 
 
@@ -13,8 +15,11 @@ def test_the_model_page_says_how_good_the_model_is(looked_page, press, qtbot):
     for _ in range(10):
         press((Key.Key_1, Key.Key_2)[y[page.session.current.row]])
     page.session.run_round()
+    page.session.answering.pool_embedding.embed(ignore, half_turns=False)
+    page.session.refresh_answers()
     model = page.model
-    qtbot.waitUntil(lambda: model.report is not None and len(model.report.rounds) == 1, timeout=60000)
+    qtbot.waitUntil(lambda: model.report is not None and model.report.pool_map is not None, timeout=60000)
+    qtbot.waitUntil(lambda: len(model.report.judged.rows) > 0, timeout=60000)
     report = model.report
     assert [one.labels for one in report.by_class] == [
         list(page.session.labels().values()).count(n) for n in report.classes
@@ -28,7 +33,7 @@ def test_the_model_page_says_how_good_the_model_is(looked_page, press, qtbot):
     i, j = np.argwhere(counts)[0].tolist()
     cell = model.confusion.visualItemRect(model.confusion.item(i, j)).center()
     qtbot.mouseClick(model.confusion.viewport(), Qt.MouseButton.LeftButton, pos=cell)
-    rows, what = chosen[-1]
+    rows, _ = chosen[-1]
     assert len(rows) == counts[i, j]
     assert {page.session.labels()[row] for row in rows.tolist()} == {report.classes[i]}
     assert page.views.shown == "Sheet"

@@ -170,7 +170,8 @@ def _map(answering: Answering) -> PoolMap | None:
 
 
 def _rounds(core: Core) -> tuple[RoundFigures, ...]:
-    state, found, before = core.state, [], None
+    state, found = core.state, list[RoundFigures]()
+    before: np.ndarray | None = None
     for record in state.rounds:
         scores = read_pool_scores(core.folder, record.number, len(state.ids))
         answer_N = None

@@ -167,7 +167,9 @@ class Sheet(QWidget):
             painter.setPen(_INK if item.row == self._current else _PALE)
             painter.drawText(below, Qt.AlignmentFlag.AlignCenter, text)
 
-    def _frame(self, painter: QPainter, square: QRect, item: ItemView, colours: dict[str, tuple[float, ...]]) -> None:
+    def _frame(
+        self, painter: QPainter, square: QRect, item: ItemView, colours: dict[str, tuple[float, float, float]]
+    ) -> None:
         """Solid in the colour of a label, dashed in that of a prediction; the current item has a white one, too."""
         name = item.label if item.label in colours else _predicted(item, self._classes)
         pen = QPen(QColor.fromRgbF(*colours[name]) if name else QColor(60, 60, 60), 2)

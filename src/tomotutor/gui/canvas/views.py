@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.canvas.item import ItemCanvas
@@ -62,7 +62,7 @@ class CanvasViews(QObject):
         session.queue_changed.connect(self._follow_queue, thread="main")
         session.answers_changed.connect(self._follow_answers, thread="main")
 
-    def _button(self, name: str) -> QWidget:
+    def _button(self, name: str) -> QPushButton:
         button = quiet_button(name, _TIPS[name])
         button.setCheckable(True)
         return button
@@ -94,7 +94,9 @@ class CanvasViews(QObject):
         self._native: QWidget | None = None
         with contextlib.suppress(AttributeError):  # napari has no public way; without it the canvas stays as it was
             self._native = self._viewer.window._qt_viewer.canvas.native
-            layout = self._native.parentWidget().layout()
+            parent = self._native.parentWidget()
+            layout = None if parent is None else parent.layout()
+            assert isinstance(layout, QVBoxLayout)
             layout.insertWidget(0, self.bar)
             layout.insertWidget(1, self.sheet, 1)
             self._native.installEventFilter(self.tomogram)

@@ -22,7 +22,9 @@ class Table(QTableWidget):
         super().__init__(0, len(headers))
         self.setHorizontalHeaderLabels([name for name, _ in headers])
         for column, (_, tip) in enumerate(headers):
-            self.horizontalHeaderItem(column).setToolTip(tip)
+            header_item = self.horizontalHeaderItem(column)
+            assert header_item is not None
+            header_item.setToolTip(tip)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
