@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -72,15 +73,17 @@ class TomoTutorDock(QWidget):
             stopping.closed.connect(again, thread="main")
             return False
         try:
-            session = Session(folder, keep_core=True, automatic=True)
+            session = Session(folder, keep_core=True, automatic=True, live=True)
         except TomoTutorError as problem:
             self._say(str(problem))
             return False
         self._say("")
         settings.add_recent(folder)
         self.page = LabelPage(session, self._viewer)
-        self.page.say(note)
+        if note:
+            self.page.say(note)
         self.page.left.connect(self.leave)
+        self._viewer.window.add_dock_widget(self.page.bottom, name="Particles", area="bottom")
         self._area.setWidget(self.page)
         self._stack.setCurrentWidget(self._area)
         self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
@@ -103,6 +106,9 @@ class TomoTutorDock(QWidget):
         _stopping[folder] = session
         session.closed.connect(lambda: _stopping.pop(folder, None))
         page.close_session()
+        with contextlib.suppress(LookupError, RuntimeError):  # the window may be gone already
+            self._viewer.window.remove_dock_widget(page.bottom)
+        page.bottom.deleteLater()
         self._area.takeWidget()
         page.deleteLater()
         self.welcome.show_home()

@@ -18,15 +18,18 @@ from tomotutor.gui import settings
 from tomotutor.gui.canvas.item import ItemCanvas, Rendering, limits_of, smooth
 from tomotutor.gui.canvas.painting import MaskPainter
 from tomotutor.gui.canvas.stage import Stage
+from tomotutor.gui.dialogs.classes import ClassesDialog
+from tomotutor.gui.dialogs.export import ExportDialog
 from tomotutor.gui.keys import KeyFilter
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
 from tomotutor.gui.label.reason import describe, reason
-from tomotutor.gui.label.rounds import RoundControls
 from tomotutor.gui.label.slices import OrthoSlices
 from tomotutor.gui.label.view_controls import ViewControls
 from tomotutor.gui.model.page import ModelPage
 from tomotutor.gui.notice import Notice
 from tomotutor.gui.particles.gallery import Gallery
+from tomotutor.gui.particles.page import ParticlesPage
+from tomotutor.gui.status_line import StatusLine
 from tomotutor.gui.theme import colours_of
 from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
@@ -57,13 +60,16 @@ class LabelPage(QWidget):
         # row and label on the screen, so that a reordered queue redraws nothing
         self._shown: tuple[int, str | None] | None = None
         self._is_open = True
+        self._table = session.class_table
+        self.dialogs: dict[str, QWidget] = {}
         self.stage = Stage(viewer, fold=not session.is_segmentation)
         self.canvas = ItemCanvas(viewer)
         self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
         self._build()
         self._wire()
         self._signals: dict[str, Callable[..., object]] = {
-            "queue_changed": self._show_queue,
+            "queue_changed": self._queue_changed,
+            "answers_changed": self._answers_changed,
             "status_changed": self._show_status,
             "progressed": self._show_progress,
             "round_finished": self._round_finished,
@@ -77,6 +83,8 @@ class LabelPage(QWidget):
         self._show_queue()
         self._show_status(session.status)
         self.model.curve.set_curve(session.curve)
+        self.say("\n".join(session.notices))
+        self.rounds.judge()
 
     # ---- what it is made of -------------------------------------------------------------------------------------
 
@@ -96,17 +104,21 @@ class LabelPage(QWidget):
         )
         self.reason = QLabel()
         self.reason.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        if self.painter:
-            self.panel: ClassPanel = MaskPanel(session.classes, self.painter.colours, colours)
-        else:
-            self.panel = ClassPanel(session.classes, colours)
+        self.panel = self._make_panel()
         self.gallery = Gallery(lambda row: thumbnail(self._read(row)), colours)
         self.model = ModelPage(session.classes, colours)
         session.automatic = settings.automatic_training(session.folder)
-        self.rounds = RoundControls(automatic=session.automatic, masks=session.is_segmentation)
+        self.rounds = StatusLine(session)
+        self.particles = ParticlesPage(session, self._read, colours)
+        self.bottom = QWidget()  # its place is below the canvas
+        below = QVBoxLayout(self.bottom)
+        below.setContentsMargins(6, 2, 6, 4)
+        below.setSpacing(4)
+        below.addWidget(self.particles, 1)
+        below.addWidget(self.rounds)
         self.notice = Notice()
         label = QWidget()
-        inner = QVBoxLayout(label)
+        self._inner = inner = QVBoxLayout(label)
         inner.setContentsMargins(0, 4, 0, 0)
         inner.setSpacing(5)
         for widget in (self.title, self.slices, self.view, self.reason, self.panel, self.gallery):
@@ -120,7 +132,6 @@ class LabelPage(QWidget):
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(5)
         layout.addWidget(self.tabs, 1)
-        layout.addWidget(self.rounds)
         layout.addWidget(self.notice)
 
     def _wire(self) -> None:
@@ -129,40 +140,76 @@ class LabelPage(QWidget):
         self.view.sigma_changed.connect(self._set_sigma)
         self.view.mask_toggled.connect(self._set_masked)
         self.view.denoised_toggled.connect(self._look_at_others)
-        self.panel.chosen.connect(self.label)
-        self.panel.acted.connect(lambda name: getattr(self, name)())
+        self.particles.said.connect(self.say)
+        self.particles.opened.connect(self._show_item)
         self.gallery.clicked.connect(self._show_item)
         self.model.map.clicked.connect(lambda row: self._show_item(self.session.pool.ids[row]))
         self.rounds.train_wanted.connect(self.train_or_cancel)
         self.rounds.automatic_toggled.connect(self._set_automatic)
         self.rounds.close_wanted.connect(self.left)
+        self.rounds.classes_wanted.connect(lambda: self._show_dialog("classes", ClassesDialog))
+        self.rounds.export_wanted.connect(lambda: self._show_dialog("export", ExportDialog))
         self._viewer.events.theme.connect(self._follow_theme)
 
-    def _make_keys(self) -> KeyFilter:
+    def _make_panel(self) -> ClassPanel:
+        table, colours = self.session.class_table, colours_of(self._viewer.theme)
+        panel = MaskPanel(table, self.painter.colours, colours) if self.painter else ClassPanel(table, colours)
+        panel.chosen.connect(self.label)
+        panel.acted.connect(lambda name: getattr(self, name)())
+        return panel
+
+    def _show_dialog(self, name: str, kind: type[ClassesDialog | ExportDialog]) -> None:
+        dialog = self.dialogs.get(name)
+        if dialog is None or not dialog.isVisible():
+            dialog = self.dialogs[name] = kind(self.session, self)
+        dialog.show()
+        dialog.raise_()
+
+    def _actions(self) -> dict[int, Callable[[], object]]:
         key = Qt.Key
         actions: dict[int, Callable[[], object]] = {
-            getattr(key, f"Key_{text.upper()}"): partial(self.label, name) for name, text in self.panel.keys.items()
+            getattr(key, f"Key_{text.upper()}"): partial(self.label_by_key, name)
+            for name, text in self.panel.keys.items()
         }
         actions |= {
             key.Key_S: self.skip,
             key.Key_U: self.unsure,
             key.Key_Z: self.undo,
+            key.Key_Y: self.redo,
             key.Key_B: self.back,
+            key.Key_M: partial(self.particles.more_like, None),
+            key.Key_A: self.particles.average,
             key.Key_R: self.train_or_cancel,
             key.Key_V: self.view.next_rendering,
             key.Key_Slash: self.panel.start_finding,
         }
         if self.session.denoised is not None:
             actions[key.Key_D] = self.view.denoised.toggle
-        control: dict[int, Callable[[], object]] = {key.Key_Z: self.undo}
         if self.painter:
             actions |= {key.Key_0: self.erase, key.Key_Return: self.done, key.Key_Enter: self.done}
-            control = {}  # Ctrl+Z is napari's: it takes back a stroke
-        return KeyFilter(self, self._viewer.window._qt_window, actions, control)
+        return actions
+
+    def _make_keys(self) -> KeyFilter:
+        control: dict[int, Callable[[], object]] = {Qt.Key.Key_Z: self.undo}
+        both: dict[int, Callable[[], object]] = {Qt.Key.Key_Z: self.redo}
+        if self.painter:
+            control, both = {}, {}  # Ctrl+Z is napari's: it takes back a stroke
+        return KeyFilter(self, self._viewer.window._qt_window, self._actions(), control, both)
+
+    def _follow_classes(self) -> None:
+        """Make the classes' buttons and keys anew, after these changed."""
+        self._table = self.session.class_table
+        before, self.panel = self.panel, self._make_panel()
+        self._inner.replaceWidget(before, self.panel)
+        before.hide()
+        before.deleteLater()
+        self.keys.set_actions(self._actions())
+        self.particles.refresh_classes()
+        self._show_queue()
 
     def _follow_theme(self) -> None:
         colours = colours_of(self._viewer.theme)
-        for widget in (self.panel, self.gallery, self.model):
+        for widget in (self.panel, self.gallery, self.model, self.particles):
             widget.set_colours(colours)
         self._show_map(self.session.current)
 
@@ -193,6 +240,13 @@ class LabelPage(QWidget):
             self.panel.set_selected(class_name)
         elif (item := self._seen()) is not None:
             self._try(self.session.label, item.id, class_name)
+
+    def label_by_key(self, class_name: str) -> None:
+        """Give the selection in the grid a class, where the focus is on it; else the current item."""
+        if self.particles.is_asked and self.painter is None:
+            self.particles.label(class_name)
+        else:
+            self.label(class_name)
 
     def erase(self) -> None:
         """Paint void."""
@@ -226,6 +280,11 @@ class LabelPage(QWidget):
     def undo(self) -> None:
         """Take back the last answer."""
         self._try(self.session.undo)
+
+    def redo(self) -> None:
+        """Bring back what was undone last."""
+        if self.session.redo() is None and self.session.class_table is self._table:
+            self.say("there is nothing to bring back")
 
     def back(self) -> None:
         """Show the item before the current one."""
@@ -277,6 +336,7 @@ class LabelPage(QWidget):
 
     def _look_at_others(self) -> None:
         self.gallery.forget()
+        self.particles.look_anew()
         self._take_contrast()
         self._redraw()
 
@@ -285,6 +345,16 @@ class LabelPage(QWidget):
         self._show_queue()
 
     # ---- what the session tells ----------------------------------------------------------------------------------
+
+    def _queue_changed(self) -> None:
+        if self._is_open:
+            self._show_queue()
+            self.particles.refresh()
+
+    def _answers_changed(self, rows: np.ndarray) -> None:
+        if self._is_open:
+            self.particles.refresh_answers()
+            self.rounds.judge()
 
     def _show_queue(self) -> None:
         if not self._is_open:  # told before it was closed, heard after it
@@ -357,9 +427,13 @@ class LabelPage(QWidget):
 
     def _show_status(self, status: Status) -> None:
         if self._is_open:
+            if self.session.class_table is not self._table:
+                self._follow_classes()
             self.panel.set_counts(status.counts)
-            curve = self.session.curve
-            self.rounds.set_status(status, self.session.recipe.network.width, curve[-1].labels if curve else 0)
+            self.rounds.set_status(status)
+            dialog = self.dialogs.get("classes")
+            if isinstance(dialog, ClassesDialog) and dialog.isVisible():
+                dialog.refresh()
 
     def _show_progress(self, progress: Progress) -> None:
         if self._is_open and self.session.phase is Phase.TRAINING:
@@ -387,6 +461,10 @@ class LabelPage(QWidget):
         """
         self._is_open = False
         self.keys.remove()
+        for part in (self.particles, self.rounds):
+            part.stop()
+        for dialog in self.dialogs.values():
+            dialog.stop() if isinstance(dialog, ExportDialog) else dialog.close()
         self._viewer.events.theme.disconnect(self._follow_theme)
         for name, slot in self._signals.items():
             getattr(self.session, name).disconnect(slot, missing_ok=True)
