@@ -243,7 +243,7 @@ def test_cancel(page, press, qtbot):
     qtbot.waitUntil(lambda: page.rounds.bar.value() > 0, timeout=60000)
     press(Key.Key_R)
     qtbot.waitUntil(lambda: page.session.phase is Phase.IDLE, timeout=10000)
-    qtbot.waitUntil(lambda: "to the next training" in page.rounds.bar.format())
+    qtbot.waitUntil(lambda: "labels to training" in page.rounds.bar.format())
     assert page.session.status.round == 0
 
 

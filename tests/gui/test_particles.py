@@ -302,4 +302,4 @@ def test_the_status_line_tells_how_right_the_answers_are(known_page):
     text = known_page.rounds.text.text()
     assert text.startswith("12 of 80 labeled · about ")
     assert "% of all answers right (" in text
-    assert "junk has 0 labels" in text  # what to do next
+    assert "junk has too few labels" in text  # what to do next

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -14,24 +15,28 @@ from tomotutor.gui.keys import quiet_button
 from tomotutor.session import Session
 from tomotutor.session.status import Phase, Status
 
+_SHORT = 20  # characters of a class name
 _WIDTHS = {1.0: "full width", 0.5: "half width", 0.25: "quarter width"}
 
 
-def advised(advice: Any) -> str:
+def advised(advice: Any, classes: Sequence[str]) -> str:
     """Return what to do next in a few words."""
     if advice.action == "stop":
         return "you could stop here"
     if advice.action == "label":
         return "go on labeling"
-    return advice.reason
+    if advice.class_number is None:
+        return str(advice.reason).split(":")[0]
+    name = classes[advice.class_number]
+    return f"{name if len(name) <= _SHORT else name[: _SHORT - 1] + '…'} has too few labels"
 
 
-def judged(found: Any, advice: Any) -> str:
+def judged(found: Any, advice: Any, classes: Sequence[str]) -> str:
     """Return how right the answers are and what to do next; "" where nothing can be said."""
     if found is None:
         return ""
     right = f"about {found.share:.0%} of all answers right ({100 * found.low:.0f}–{100 * found.high:.0f})"
-    return f"{right.replace('%', ' %')} · {advised(advice)}"
+    return f"{right.replace('%', ' %')} · {advised(advice, classes)}"
 
 
 class StatusLine(QWidget):
@@ -58,7 +63,7 @@ class StatusLine(QWidget):
         self.automatic.setChecked(session.automatic)
         self.automatic.toggled.connect(self.automatic_toggled)
         self.bar = QProgressBar()
-        self.bar.setMinimumWidth(150)
+        self.bar.setMinimumWidth(190)
         self.bar.setMaximumWidth(320)
         self.train = quiet_button("Train now (R)", "train on all labels now")
         self.train.clicked.connect(lambda: self.train_wanted.emit())
@@ -90,7 +95,7 @@ class StatusLine(QWidget):
         if not training:
             self.bar.setRange(0, status.due_at)
             self.bar.setValue(min(max(status.since_round, 0), status.due_at))
-            self.bar.setFormat("%v of %m labels to the next training")
+            self.bar.setFormat("%v of %m labels to training")
         else:
             if self.bar.maximum() != 1000:
                 self.bar.setRange(0, 1000)
@@ -138,7 +143,7 @@ class StatusLine(QWidget):
         if found is None:
             return "", ""
         advice = self._session.answering.advice()[0]
-        return judged(found, advice), f"{advice.reason}\n{found.basis}"
+        return judged(found, advice, self._session.classes), f"{advice.reason}\n{found.basis}"
 
     def _have_judgement(self, found: tuple[str, str]) -> None:
         self._judgement, self._reason = found
