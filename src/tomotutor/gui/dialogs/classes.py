@@ -1,4 +1,4 @@
-"""Classes…: add, rename, merge, recolour, reorder and key at any time. A change is on disk at once, and is undone by Z."""
+"""Classes…: add, rename, merge, recolour, reorder and key. A change is on disk at once, and Z takes it back."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from napari.viewer import Viewer
@@ -15,13 +14,13 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Progress
 from tomotutor.export.figures import thumbnail
 from tomotutor.gui import settings
-from tomotutor.gui.canvas.item import ItemCanvas, Rendering, limits_of, smooth
+from tomotutor.gui.canvas.item import ItemCanvas, Rendering
 from tomotutor.gui.canvas.painting import MaskPainter
 from tomotutor.gui.canvas.stage import Stage
-from tomotutor.gui.dialogs.classes import ClassesDialog
-from tomotutor.gui.dialogs.export import ExportDialog
-from tomotutor.gui.keys import KeyFilter
+from tomotutor.gui.dialogs.opened import Dialogs
+from tomotutor.gui.label.actions import actions_of, keys_of
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
+from tomotutor.gui.label.drawing import ItemDrawer
 from tomotutor.gui.label.reason import describe, reason
 from tomotutor.gui.label.slices import OrthoSlices
 from tomotutor.gui.label.view_controls import ViewControls
@@ -35,8 +34,6 @@ from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
 
 log = logging.getLogger(__name__)
-
-_SAMPLE = 8 * 64**3  # voxels that contrast is taken from
 
 
 class LabelPage(QWidget):
@@ -61,7 +58,7 @@ class LabelPage(QWidget):
         self._shown: tuple[int, str | None] | None = None
         self._is_open = True
         self._table = session.class_table
-        self.dialogs: dict[str, QWidget] = {}
+        self.dialogs = Dialogs(session, self)
         self.stage = Stage(viewer, fold=not session.is_segmentation)
         self.canvas = ItemCanvas(viewer)
         self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
@@ -78,8 +75,8 @@ class LabelPage(QWidget):
         }
         for name, slot in self._signals.items():
             getattr(session, name).connect(slot, thread="main")
-        self.keys = self._make_keys()
-        self._take_contrast()
+        self.keys = keys_of(self, viewer.window._qt_window)
+        self.drawer.take_contrast(self._first_items())
         self._show_queue()
         self._show_status(session.status)
         self.model.curve.set_curve(session.curve)
@@ -102,14 +99,17 @@ class LabelPage(QWidget):
             volumes=session.pool.ndim == 3,
             denoised=session.denoised is not None,
         )
+        self.drawer = ItemDrawer(
+            session, self.canvas, self.slices, self.painter, self.view.denoised.isChecked, self.say
+        )
         self.reason = QLabel()
         self.reason.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.panel = self._make_panel()
-        self.gallery = Gallery(lambda row: thumbnail(self._read(row)), colours)
+        self.gallery = Gallery(lambda row: thumbnail(self.drawer.read(row)), colours)
         self.model = ModelPage(session.classes, colours)
         session.automatic = settings.automatic_training(session.folder)
         self.rounds = StatusLine(session)
-        self.particles = ParticlesPage(session, self._read, colours)
+        self.particles = ParticlesPage(session, self.drawer.read, colours)
         self.bottom = QWidget()  # its place is below the canvas
         below = QVBoxLayout(self.bottom)
         below.setContentsMargins(6, 2, 6, 4)
@@ -147,8 +147,8 @@ class LabelPage(QWidget):
         self.rounds.train_wanted.connect(self.train_or_cancel)
         self.rounds.automatic_toggled.connect(self._set_automatic)
         self.rounds.close_wanted.connect(self.left)
-        self.rounds.classes_wanted.connect(lambda: self._show_dialog("classes", ClassesDialog))
-        self.rounds.export_wanted.connect(lambda: self._show_dialog("export", ExportDialog))
+        self.rounds.classes_wanted.connect(lambda: self.dialogs.show("classes"))
+        self.rounds.export_wanted.connect(lambda: self.dialogs.show("export"))
         self._viewer.events.theme.connect(self._follow_theme)
 
     def _make_panel(self) -> ClassPanel:
@@ -158,44 +158,6 @@ class LabelPage(QWidget):
         panel.acted.connect(lambda name: getattr(self, name)())
         return panel
 
-    def _show_dialog(self, name: str, kind: type[ClassesDialog | ExportDialog]) -> None:
-        dialog = self.dialogs.get(name)
-        if dialog is None or not dialog.isVisible():
-            dialog = self.dialogs[name] = kind(self.session, self)
-        dialog.show()
-        dialog.raise_()
-
-    def _actions(self) -> dict[int, Callable[[], object]]:
-        key = Qt.Key
-        actions: dict[int, Callable[[], object]] = {
-            getattr(key, f"Key_{text.upper()}"): partial(self.label_by_key, name)
-            for name, text in self.panel.keys.items()
-        }
-        actions |= {
-            key.Key_S: self.skip,
-            key.Key_U: self.unsure,
-            key.Key_Z: self.undo,
-            key.Key_Y: self.redo,
-            key.Key_B: self.back,
-            key.Key_M: partial(self.particles.more_like, None),
-            key.Key_A: self.particles.average,
-            key.Key_R: self.train_or_cancel,
-            key.Key_V: self.view.next_rendering,
-            key.Key_Slash: self.panel.start_finding,
-        }
-        if self.session.denoised is not None:
-            actions[key.Key_D] = self.view.denoised.toggle
-        if self.painter:
-            actions |= {key.Key_0: self.erase, key.Key_Return: self.done, key.Key_Enter: self.done}
-        return actions
-
-    def _make_keys(self) -> KeyFilter:
-        control: dict[int, Callable[[], object]] = {Qt.Key.Key_Z: self.undo}
-        both: dict[int, Callable[[], object]] = {Qt.Key.Key_Z: self.redo}
-        if self.painter:
-            control, both = {}, {}  # Ctrl+Z is napari's: it takes back a stroke
-        return KeyFilter(self, self._viewer.window._qt_window, self._actions(), control, both)
-
     def _follow_classes(self) -> None:
         """Make the classes' buttons and keys anew, after these changed."""
         self._table = self.session.class_table
@@ -203,7 +165,7 @@ class LabelPage(QWidget):
         self._inner.replaceWidget(before, self.panel)
         before.hide()
         before.deleteLater()
-        self.keys.set_actions(self._actions())
+        self.keys.set_actions(actions_of(self))
         self.particles.refresh_classes()
         self._show_queue()
 
@@ -247,6 +209,10 @@ class LabelPage(QWidget):
             self.particles.label(class_name)
         else:
             self.label(class_name)
+
+    def start_finding(self) -> None:
+        """Type the name of a class."""
+        self.panel.start_finding()
 
     def erase(self) -> None:
         """Paint void."""
@@ -326,7 +292,7 @@ class LabelPage(QWidget):
 
     def _set_sigma(self, sigma: float) -> None:
         self.canvas.sigma = sigma
-        self._take_contrast()
+        self.drawer.take_contrast(self._first_items())
         self._redraw()
 
     def _set_masked(self, on: bool) -> None:
@@ -337,8 +303,12 @@ class LabelPage(QWidget):
     def _look_at_others(self) -> None:
         self.gallery.forget()
         self.particles.look_anew()
-        self._take_contrast()
+        self.drawer.take_contrast(self._first_items())
         self._redraw()
+
+    def _first_items(self) -> list[ItemView]:
+        item = self.session.current
+        return ([item] if item else []) + self.session.upcoming(Gallery.COUNT)
 
     def _redraw(self) -> None:
         self._shown = None
@@ -361,7 +331,7 @@ class LabelPage(QWidget):
             return
         item = self.session.current
         if item is None or self._shown is None or self._shown[0] != item.row:
-            self._draw_item(item)
+            self.drawer.draw(item)
         self._shown = None if item is None else (item.row, item.label)
         has_model, early = bool(self.session.rounds), self.session.pool_map if not self.session.rounds else None
         unit = "(mean squared)" if self.painter else "nats"
@@ -385,55 +355,13 @@ class LabelPage(QWidget):
         number = self.painter.selected
         return self.session.classes[number] if number < len(self.session.classes) else None
 
-    def _read(self, row: int) -> np.ndarray:
-        """Return an item as it is to be looked at."""
-        pool = self.session.denoised if self.view.denoised.isChecked() and self.session.denoised else self.session.pool
-        return pool.read(np.array([row]))[0]
-
-    def _take_contrast(self) -> None:
-        """Take the contrast from the items that come first; from here on it stays."""
-        item = self.session.current
-        rows = ([item.row] if item else []) + [view.row for view in self.session.upcoming(Gallery.COUNT)]
-        room = max(1, _SAMPLE // int(np.prod(self.session.pool.shape)))
-        try:
-            sample = [self._read(row) for row in rows[:room]]
-        except TomoTutorError as problem:
-            self.say(str(problem))
-            return
-        self.canvas.set_sample(sample)
-        if sample and sample[0].ndim == 4:
-            self.slices.set_limits(*limits_of([smooth(x_C, self.canvas.sigma) for x_C in sample], 1, 99.7))
-
-    def _draw_item(self, item: ItemView | None) -> None:
-        try:
-            x_C = None if item is None else self._read(item.row)
-        except TomoTutorError as problem:
-            self.say(str(problem))
-            x_C = None
-        self.canvas.show(x_C)
-        if self.painter:
-            self.painter.show(None if item is None else item.row, self.session.pool.shape[1:], self._mask(item))
-        if x_C is None or x_C.ndim == 4:
-            self.slices.show_volume(None if x_C is None else smooth(x_C, self.canvas.sigma))
-        else:
-            self.slices.show_picture(thumbnail(x_C))
-
-    def _mask(self, item: ItemView | None) -> np.ndarray | None:
-        try:
-            return None if item is None else self.session.mask(item.row)
-        except TomoTutorError as problem:
-            self.say(str(problem))
-            return None
-
     def _show_status(self, status: Status) -> None:
         if self._is_open:
             if self.session.class_table is not self._table:
                 self._follow_classes()
             self.panel.set_counts(status.counts)
             self.rounds.set_status(status)
-            dialog = self.dialogs.get("classes")
-            if isinstance(dialog, ClassesDialog) and dialog.isVisible():
-                dialog.refresh()
+            self.dialogs.refresh()
 
     def _show_progress(self, progress: Progress) -> None:
         if self._is_open and self.session.phase is Phase.TRAINING:
@@ -463,8 +391,7 @@ class LabelPage(QWidget):
         self.keys.remove()
         for part in (self.particles, self.rounds):
             part.stop()
-        for dialog in self.dialogs.values():
-            dialog.stop() if isinstance(dialog, ExportDialog) else dialog.close()
+        self.dialogs.close()
         self._viewer.events.theme.disconnect(self._follow_theme)
         for name, slot in self._signals.items():
             getattr(self.session, name).disconnect(slot, missing_ok=True)

@@ -113,7 +113,7 @@ class ParticlesPage(QWidget):
         self.grid.opened.connect(lambda row: self.opened.emit(self._session.ids[row]))
         self.grid.accepted.connect(self.accept)
         self.accept_button.clicked.connect(lambda: self.accept())
-        self.like_button.clicked.connect(lambda: self.more_like(None))
+        self.like_button.clicked.connect(lambda: self.more_like())
         self.average_button.clicked.connect(lambda: self.average())
         masks = self._session.is_segmentation
         self.average_button.setVisible(self._session.pool.ndim == 3)
@@ -246,13 +246,13 @@ class ParticlesPage(QWidget):
             self.said.emit(str(problem))
             return None
 
-    def more_like(self, row: int | None) -> None:
-        """Sort by likeness to the first selected particle, else to a row, else to the current one."""
+    def more_like(self) -> None:
+        """Sort by likeness to the first selected particle, else to the current one."""
         rows, current = self.grid.selected, self._session.current
         if len(rows):
             self._model_row = int(rows[0])
-        elif row is not None or current is not None:
-            self._model_row = row if row is not None else current.row  # type: ignore[union-attr]
+        elif current is not None:
+            self._model_row = current.row
         else:
             return
         self._comparing.ask()
