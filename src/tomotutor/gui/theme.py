@@ -48,4 +48,8 @@ def class_colours(
         name: (0.6, 0.6, 0.6) if name == JUNK else colorsys.hsv_to_rgb(h, 0.85, 0.95)
         for name, h in zip(classes, hues, strict=True)
     }
-    return found | {name: QColor(colour).getRgbF()[:3] for name, colour in (chosen or {}).items() if name in found}
+    for name, colour in (chosen or {}).items():
+        if name in found:
+            rgb = QColor(colour)
+            found[name] = (rgb.redF(), rgb.greenF(), rgb.blueF())
+    return found

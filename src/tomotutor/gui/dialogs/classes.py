@@ -66,7 +66,7 @@ class ClassesDialog(QDialog):
         layout.addWidget(self.table, 1)
         first = self._row(("add", "Add", self.add))
         first.insertWidget(0, self.name, 1)
-        second = self._row(("up", "Up", partial(self.move, -1)), ("down", "Down", partial(self.move, 1)))
+        second = self._row(("up", "Up", partial(self.shift, -1)), ("down", "Down", partial(self.shift, 1)))
         second.addStretch(1)
         self._button(second, "merge", "Make it part of", self.merge)
         second.addWidget(self.into)
@@ -118,6 +118,7 @@ class ClassesDialog(QDialog):
                     item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
                 self.table.setItem(line, column, item)
             colour = self.table.item(line, _COLOUR)
+            assert colour is not None
             colour.setBackground(QColor.fromRgbF(*colours[name]))
             colour.setToolTip("double click chooses another colour")
         self.table.blockSignals(False)
@@ -156,7 +157,7 @@ class ClassesDialog(QDialog):
         if (name := self.selected) is not None:
             self._change(changes.merge, name, self.into.currentText())
 
-    def move(self, step: int) -> None:
+    def shift(self, step: int) -> None:
         """Move the selected class up or down."""
         names, name = list(self._session.classes), self.selected
         if name is None or not 0 <= names.index(name) + step < len(names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -33,7 +32,7 @@ from tomotutor.gui.theme import colours_of
 from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
 
-log = logging.getLogger(__name__)
+_TALL = 600  # pixels, below which the next items are shown in the grid alone
 
 
 class LabelPage(QWidget):
@@ -175,6 +174,10 @@ class LabelPage(QWidget):
             widget.set_colours(colours)
         self._show_map(self.session.current)
 
+    def fit(self, height: int) -> None:
+        """Leave out what there is no room for, pixels."""
+        self.gallery.setVisible(height >= _TALL)  # the grid below shows the queue, too
+
     # ---- what the person does -----------------------------------------------------------------------------------
 
     def _try(self, function: Callable[..., object], *args: object) -> None:
@@ -209,10 +212,6 @@ class LabelPage(QWidget):
             self.particles.label(class_name)
         else:
             self.label(class_name)
-
-    def start_finding(self) -> None:
-        """Type the name of a class."""
-        self.panel.start_finding()
 
     def erase(self) -> None:
         """Paint void."""

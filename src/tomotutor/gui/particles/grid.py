@@ -60,7 +60,7 @@ class ParticleGrid(QAbstractScrollArea):
 
     @override
     def sizeHint(self) -> QSize:
-        return QSize(600, 190)
+        return QSize(600, 110)
 
     # ---- what it shows -------------------------------------------------------------------------------------------
 

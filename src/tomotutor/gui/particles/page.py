@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
@@ -19,6 +20,8 @@ from tomotutor.gui.particles.listing import SHOWS, SORTS, Group, Wanted, groups_
 from tomotutor.gui.particles.thumbnails import Thumbnails
 from tomotutor.gui.theme import Colours, class_colours
 from tomotutor.session import Session
+
+T = TypeVar("T")
 
 _EVERY = "every tomogram"
 _SLICES, _PROJECTIONS = "slices", "projections"
@@ -82,13 +85,13 @@ class ParticlesPage(QWidget):
         self.look_box = self._combo([_SLICES, _PROJECTIONS], "the middle of the box, or the sum of all of it")
         self.look_box.setVisible(self._session.pool.ndim == 3)
         self.look_box.currentTextChanged.connect(self.look_anew)
-        self.size = QSlider(Qt.Orientation.Horizontal)
-        self.size.setRange(32, 160)
-        self.size.setValue(64)
-        self.size.setFixedWidth(80)
-        self.size.setToolTip("size of the pictures")
-        self.size.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.size.valueChanged.connect(self.grid.set_size)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(32, 160)
+        self.slider.setValue(64)
+        self.slider.setFixedWidth(80)
+        self.slider.setToolTip("size of the pictures")
+        self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.slider.valueChanged.connect(self.grid.set_size)
         self.accept_button = quiet_button("Accept (Enter)", "make the predictions of the selected particles labels")
         self.like_button = quiet_button("More like this (M)", "sort by likeness to the selected or current particle")
         self.average_button = quiet_button("Average (A)", "show the average of the selected particles")
@@ -96,7 +99,7 @@ class ParticlesPage(QWidget):
         self.count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         bar = QHBoxLayout()
         bar.setSpacing(4)
-        boxes = (self.show_box, self.class_box, self.sort_box, self.tomogram_box, self.text, self.look_box, self.size)
+        boxes = (self.show_box, self.class_box, self.sort_box, self.tomogram_box, self.text, self.look_box, self.slider)
         for widget in boxes:
             bar.addWidget(widget)
         bar.addWidget(self.count, 1)
@@ -239,7 +242,7 @@ class ParticlesPage(QWidget):
         self.said.emit(f"{done} {text}{passed}{again}")
         self.grid.select(np.zeros(0, np.int64))
 
-    def _try(self, function: Callable[[], object]) -> object:
+    def _try(self, function: Callable[[], T]) -> T | None:
         try:
             return function()
         except TomoTutorError as problem:
