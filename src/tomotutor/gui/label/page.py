@@ -162,7 +162,6 @@ class LabelPage(QWidget):
         self._table = self.session.class_table
         before, self.panel = self.panel, self._make_panel()
         self._inner.replaceWidget(before, self.panel)
-        before.hide()
         before.deleteLater()
         self.keys.set_actions(actions_of(self))
         self.particles.refresh_classes()
