@@ -154,13 +154,19 @@ def test_fifteen_classes_with_long_names_leave_every_control_on_the_screen(many,
     window = dock._viewer.window._qt_window
     assert (window.width(), window.height()) == (1280, 800)
     inside = dock._area.viewport().rect()
-    widgets = [*many.panel.rows.values(), *many.panel.actions_by_name.values(), many.gallery]
-    widgets += [many.rounds.train, many.rounds.automatic, many.rounds.text, *many.slices.panes.values()]
+    widgets = [*many.panel.rows.values(), *many.panel.actions_by_name.values()]
+    widgets += [*many.slices.panes.values()]
     for widget in widgets:
         for corner in (widget.rect().topLeft(), widget.rect().bottomRight()):
             assert inside.contains(widget.mapTo(dock._area.viewport(), corner)), widget
     assert min(pane.width() for pane in many.slices.panes.values()) >= 140
     assert many.panel.rows[NAMES[3]].toolTip().startswith(NAMES[3])
+    below = many.bottom.rect()
+    line = (many.rounds.train, many.rounds.automatic, many.rounds.text, many.rounds.export, many.rounds.close_button)
+    for widget in line:
+        for corner in (widget.rect().topLeft(), widget.rect().bottomRight()):
+            assert below.contains(widget.mapTo(many.bottom, corner)), widget
+    assert window.rect().contains(many.bottom.mapTo(window, below.bottomRight()))
 
 
 def test_classes_beyond_nine_have_a_key(many, press):

@@ -120,7 +120,7 @@ def test_the_done_button_and_training_by_itself(page, qtbot, layer):
         layer.data = np.where(Y[row] == 255, 0, Y[row] + 1).astype(np.uint8)
         qtbot.mouseClick(done, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(page.session.rounds) and page.session.phase is Phase.IDLE, timeout=120000)
-    qtbot.waitUntil(lambda: "round 1" in page.rounds.text.text(), timeout=20000)
+    qtbot.waitUntil(lambda: "round 1" in page.rounds.text.toolTip(), timeout=20000)
     assert "(mean squared)" in page.reason.text() or "not scored" in page.reason.text()
     for row, name in page.session.labels().items():
         np.testing.assert_array_equal(page.session.mask(row), Y[row])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.progress import Report
+from tomotutor.base.progress import Report, ignore
 from tomotutor.data.sources import Opened
 from tomotutor.export.averages import write_averages
 from tomotutor.export.lists import export_list, export_masks, write_predictions
@@ -23,6 +23,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Which answers are written.
+
+    Attributes
+    ----------
+    labeled_only : bool
+        Labels alone.
+    min_confidence : float
+        Predictions that are less sure are left out; labels stay.
+    """
+
+    labeled_only: bool = False
+    min_confidence: float = 0.0
+
+
+@dataclass(frozen=True)
 class Writer:
     """How the answers of a task are written.
 
@@ -31,13 +47,13 @@ class Writer:
     table : callable
         Session, CSV file and report to what was written, the table first.
     export : callable
-        Session, folder, format, whether to write a list per class, and report to what was written.
+        Session, folder, format, whether to write a list per class, what to keep, and report to what was written.
     apply : callable
         Model, other input, folder, whether to write a list per class, and report to what was written.
     """
 
     table: Callable[[Session, Path, Report], list[Path]]
-    export: Callable[[Session, Path, str, bool, Report], list[Path]]
+    export: Callable[[Session, Path, str, bool, Chosen, Report], list[Path]]
     apply: Callable[[TrainedModel, Opened, Path, bool, Report], list[Path]]
 
 
@@ -46,15 +62,60 @@ def _class_table(session: Session, path: Path, report: Report) -> list[Path]:
     return [path]
 
 
-def _export_classes(session: Session, folder: Path, kind: str, per_class: bool, report: Report) -> list[Path]:
+def answers_for(
+    session: Session, *, labeled_only: bool = False, min_confidence: float = 0.0, report: Report = ignore
+) -> Predictions:
+    """Return the answers that are to be written; others are left out. Labels alone need no model.
+
+    Raises
+    ------
+    TomoTutorError
+        There is no model yet, or nothing is left.
+    """
+    if labeled_only and not session.rounds:
+        number_of = {name: n for n, name in enumerate(session.classes)}
+        label_N = np.full(len(session.ids), -1)
+        for row, name in session.labels().items():
+            label_N[row] = number_of[name]
+        label_N = label_N[session.state.twin_N]
+        return Predictions(label_N, np.ones(len(label_N)), np.zeros(len(label_N)), label_N >= 0)
+    found = (None if session.rounds else _head_answers(session)) or session.predictions(report)
+    return found.only(found.labeled_N | (~np.bool_(labeled_only) & (found.confidence_N >= min_confidence)))
+
+
+def _head_answers(session: Session) -> Predictions | None:
+    """Return what the fast head answers before the first training; None where there is no head."""
+    if session.answers is None and session.refresh_answers() is None:
+        return None
+    fitted = session.answering.fitted
+    assert fitted is not None
+    hidden, answers = fitted.answers.class_N < 0, fitted.answers
+    probs_NC = fitted.teacher.probs(fitted.embedding.teacher_ND)
+    return Predictions(
+        np.where(hidden, probs_NC.argmax(1), answers.class_N),
+        np.where(hidden, probs_NC.max(1), answers.confidence_N),
+        np.where(hidden, 0.0, answers.disagreement_N),
+        answers.labeled_N,
+    )
+
+
+def _needed(found: Predictions) -> Predictions:
+    if not (found.class_N >= 0).any():
+        raise TomoTutorError("export: no particle is left; lower the least confidence, or label some")
+    return found
+
+
+def _export_classes(
+    session: Session, folder: Path, kind: str, per_class: bool, chosen: Chosen, report: Report
+) -> list[Path]:
     lists = [one for one in session.inputs if one[1].kind == "particles"]
     if kind == "averages":
-        return _export_averages(session, folder, report)
+        return _export_averages(session, folder, chosen, report)
     if kind != "csv" and not lists:
         raise TomoTutorError(
             f"export: the session did not come from a particle list, which --format {kind} needs; use --format csv"
         )
-    predictions, written = session.predictions(report), list[Path]()
+    predictions, written = _needed(answers_for(session, **asdict(chosen), report=report)), list[Path]()
     if kind == "csv":  # the table says it all; a list that is CSV itself is written again beside it
         written = [folder / "predictions.csv"]
         write_predictions(written[0], session.ids, predictions, session.classes)
@@ -65,8 +126,8 @@ def _export_classes(session: Session, folder: Path, kind: str, per_class: bool, 
     return written
 
 
-def _export_averages(session: Session, folder: Path, report: Report) -> list[Path]:
-    predictions = session.predictions(report)
+def _export_averages(session: Session, folder: Path, chosen: Chosen, report: Report) -> list[Path]:
+    predictions = _needed(answers_for(session, **asdict(chosen), report=report))
     if not np.isfinite(session.pool.angles_deg_N3).all():
         log.warning("the input has no angles, so the particles are averaged as they lie")
     return write_averages(folder, session.pool, predictions, session.classes, report)
@@ -88,7 +149,13 @@ def _mask_table(session: Session, path: Path, report: Report) -> list[Path]:
     return export_masks(folder, session.ids, session.predict_masks, report, path)
 
 
-def _export_masks(session: Session, folder: Path, kind: str, per_class: bool, report: Report) -> list[Path]:
+def _export_masks(
+    session: Session, folder: Path, kind: str, per_class: bool, chosen: Chosen, report: Report
+) -> list[Path]:
+    if chosen != Chosen():
+        raise TomoTutorError(
+            "export: masks are written of all images; choose labels and predictions, without a threshold"
+        )
     if kind != "csv":
         raise TomoTutorError(
             f"export: the answers of this session are masks, which --format {kind} cannot hold; use --format csv"
@@ -115,7 +182,16 @@ def write_table(session: Session, path: Path, report: Report) -> list[Path]:
     return WRITERS[session.recipe.task].table(session, path, report)
 
 
-def export(session: Session, folder: Path, kind: str, *, per_class: bool, report: Report) -> list[Path]:
+def export(
+    session: Session,
+    folder: Path,
+    kind: str,
+    *,
+    per_class: bool,
+    report: Report,
+    labeled_only: bool = False,
+    min_confidence: float = 0.0,
+) -> list[Path]:
     """Write the answers of a session in some format; the session may be open in another program meanwhile.
 
     Parameters
@@ -130,8 +206,11 @@ def export(session: Session, folder: Path, kind: str, *, per_class: bool, report
         Also write one list per class.
     report : callable
         Progress.
+    labeled_only, min_confidence
+        What is left out, see `Chosen`.
     """
-    return WRITERS[session.recipe.task].export(session, folder, kind, per_class, report)
+    chosen = Chosen(labeled_only, min_confidence)
+    return WRITERS[session.recipe.task].export(session, folder, kind, per_class, chosen, report)
 
 
 def apply(model: TrainedModel, opened: Opened, folder: Path, *, per_class: bool, report: Report) -> list[Path]:

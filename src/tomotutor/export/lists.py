@@ -32,12 +32,14 @@ CLASS = "_rlnClassNumber"
 def write_predictions(path: Path, ids: Sequence[str], predictions: Predictions, classes: Sequence[str]) -> None:
     """Write item,class,confidence,disagreement,labeled for every item, in the order of the list."""
     columns = (predictions.class_N, predictions.confidence_N, predictions.disagreement_N, predictions.labeled_N)
+    # those that are left out have no line
     _write_csv(
         path,
         ("item", "class", "confidence", "disagreement", "labeled"),
         (
             (guarded(i), guarded(classes[c]), f"{p:.6f}", f"{d:.6g}", int(k))
             for i, c, p, d, k in zip(ids, *(c.tolist() for c in columns), strict=True)
+            if c >= 0
         ),
     )
 
@@ -166,7 +168,7 @@ def export_relion(
     particles = RelionList(particle_list)
     written = [folder / "particles.star"]
     with new_file(written[0]) as path:
-        particles.write(path, columns)
+        particles.write(path, columns, _kept(predictions))
     if per_class:
         for number, name in enumerate(safe_names(classes)):
             target = folder / f"particles_{name}.star"
@@ -261,7 +263,7 @@ def export_list(
         else:
             write_list(labeled if rows is None else labeled.take(rows), path, kind, tomograms)
 
-    write(target, None)
+    write(target, _kept(predictions))
     written = [target]
     if per_class and kind not in ("imod", "copick"):
         for number, name in enumerate(safe_names(classes), start=1):
@@ -331,8 +333,14 @@ def convert_list(source: Source, out: Path, kind: str = "", tilt_series_pixel_si
     return told + (f"; {table.assumed}" if table.assumed else "")
 
 
+def _kept(predictions: Predictions) -> np.ndarray | None:
+    """Return the rows to write, None for all."""
+    kept_N = predictions.class_N >= 0
+    return None if kept_N.all() else np.flatnonzero(kept_N)
+
+
 def _write_classes(folder: Path, predictions: Predictions, classes: Sequence[str]) -> Path:
-    counts = np.bincount(predictions.class_N, minlength=len(classes)).tolist()
+    counts = np.bincount(predictions.class_N[predictions.class_N >= 0], minlength=len(classes)).tolist()
     path = folder / "classes.csv"
     _write_csv(
         path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from napari.settings import get_settings
 from napari.viewer import Viewer
 from psygnal.qt import start_emitting_from_queue
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QApplication, QScrollArea, QStackedLayout, QWidget
 from typing_extensions import override
 
@@ -20,6 +22,7 @@ from tomotutor.gui.label.page import LabelPage
 from tomotutor.gui.welcome.page import WelcomePage
 from tomotutor.session import Session
 
+_BELOW, _LEAST = 0.28, 640  # share of the window that Particles takes, and pixels that it leaves for the rest
 _EMIT_MS = 20  # how often signals of other threads are brought to the main one; 0, the default, takes a whole core
 _stopping: dict[Path, Session] = {}  # closed sessions whose training has not stopped yet
 
@@ -72,19 +75,31 @@ class TomoTutorDock(QWidget):
             stopping.closed.connect(again, thread="main")
             return False
         try:
-            session = Session(folder, keep_core=True, automatic=True)
+            session = Session(folder, keep_core=True, automatic=True, live=True)
         except TomoTutorError as problem:
             self._say(str(problem))
             return False
         self._say("")
         settings.add_recent(folder)
         self.page = LabelPage(session, self._viewer)
-        self.page.say(note)
+        if note:
+            self.page.say(note)
         self.page.left.connect(self.leave)
+        below = self._viewer.window.add_dock_widget(self.page.bottom, name="Particles", area="bottom")
+        window = self._viewer.window._qt_window
+        height = min(round(_BELOW * window.height()), window.height() - _LEAST)
+        window.resizeDocks([below], [height], Qt.Orientation.Vertical)
+        self.page.fit(self.height())
         self._area.setWidget(self.page)
         self._stack.setCurrentWidget(self._area)
         self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
         return True
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self.page is not None:
+            self.page.fit(self.height())
 
     def _replace(self, holder: TomoTutorDock, again: Callable[[], object]) -> None:
         holder.leave()
@@ -103,6 +118,9 @@ class TomoTutorDock(QWidget):
         _stopping[folder] = session
         session.closed.connect(lambda: _stopping.pop(folder, None))
         page.close_session()
+        with contextlib.suppress(LookupError, RuntimeError):  # the window may be gone already
+            self._viewer.window.remove_dock_widget(page.bottom)
+        page.bottom.deleteLater()
         self._area.takeWidget()
         page.deleteLater()
         self.welcome.show_home()

@@ -44,8 +44,8 @@ class KeyFilter(QObject):
         napari's window.
     actions : dict
         Qt key to what it does; with Ctrl held, only keys in `with_control` act.
-    with_control : dict
-        Qt key to what Ctrl and that key do.
+    with_control, with_both : dict
+        Qt key to what Ctrl and that key do; `with_both` with Shift held, too.
     """
 
     def __init__(
@@ -54,12 +54,13 @@ class KeyFilter(QObject):
         window: QWidget,
         actions: dict[int, Callable[[], object]],
         with_control: dict[int, Callable[[], object]],
+        with_both: dict[int, Callable[[], object]],
     ) -> None:
         super().__init__(owner)
         self._owner = owner
         self._window: QWidget | None = window
         self._actions = actions
-        self._with_control = with_control
+        self._with_control, self._with_both = with_control, with_both
         application = QApplication.instance()
         assert application is not None
         application.installEventFilter(self)
@@ -93,9 +94,15 @@ class KeyFilter(QObject):
         modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier  # type: ignore[attr-defined]
         if modifiers == Qt.KeyboardModifier.NoModifier:
             return self._actions.get(event.key())  # type: ignore[attr-defined]
+        if modifiers == Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier:
+            return self._with_both.get(event.key())  # type: ignore[attr-defined]
         if modifiers == Qt.KeyboardModifier.ControlModifier:
             return self._with_control.get(event.key())  # type: ignore[attr-defined]
         return None
+
+    def set_actions(self, actions: dict[int, Callable[[], object]]) -> None:
+        """Take other actions of keys without Ctrl."""
+        self._actions = actions
 
     def remove(self) -> None:
         """Stop listening."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from napari.utils.theme import get_theme
@@ -38,11 +38,18 @@ def colours_of(theme: str) -> Colours:
     return Colours(*(QColor(*c.as_rgb_tuple()[:3]) for c in names))
 
 
-def class_colours(classes: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """Return a bright colour for each class, from 0 to 1; junk is grey."""
+def class_colours(
+    classes: Sequence[str], chosen: Mapping[str, str] | None = None
+) -> dict[str, tuple[float, float, float]]:
+    """Return a colour for each class, from 0 to 1: the chosen one ("#rrggbb"), else a bright one; junk is grey."""
     # the golden section: neighbours differ, however many there are
     hues = [(0.13 + 0.618 * n) % 1 for n in range(len(classes))]
-    return {
+    found = {
         name: (0.6, 0.6, 0.6) if name == JUNK else colorsys.hsv_to_rgb(h, 0.85, 0.95)
         for name, h in zip(classes, hues, strict=True)
     }
+    for name, colour in (chosen or {}).items():
+        if name in found:
+            rgb = QColor(colour)
+            found[name] = (rgb.redF(), rgb.greenF(), rgb.blueF())
+    return found

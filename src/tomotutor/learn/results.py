@@ -16,7 +16,7 @@ class Predictions:
     ----------
     class_N : ndarray of int
         Class number from 0; a labeled item keeps its label. In segmentation the class that the teacher gives most of
-        the image.
+        the image. −1: left out.
     confidence_N : ndarray
         Teacher's probability of that class, in segmentation of each pixel's class on average; 1 for labeled items.
     disagreement_N : ndarray
@@ -29,6 +29,10 @@ class Predictions:
     confidence_N: np.ndarray
     disagreement_N: np.ndarray
     labeled_N: np.ndarray
+
+    def only(self, keep_N: np.ndarray) -> Predictions:
+        """Return the same with all other items left out."""
+        return replace(self, class_N=np.where(keep_N, self.class_N, -1))
 
     def take(self, rows: slice | np.ndarray) -> Predictions:
         """Return the answers for some of the items."""

@@ -239,15 +239,16 @@ class Answering:
             self._pending = True
             self._wake.notify_all()
 
-    def stop(self) -> None:
-        """End the threads, and wait for them."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """End the threads, and wait for them; False if one still runs after `timeout_s`."""
         with self._wake:
             self._ended = True
             self._wake.notify_all()
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join()
-        self._threads = []
+                thread.join(timeout_s)
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        return not [thread for thread in self._threads if thread is not threading.current_thread()]
 
     def _renew(self) -> None:
         while True:

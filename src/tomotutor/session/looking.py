@@ -201,6 +201,12 @@ class Looking:
         with self._core.guard:
             return None if self._queue.current is None else self.view(self._queue.current)
 
+    def waiting(self, n: int) -> np.ndarray:
+        """Return the pool rows of the current item and the next ones of the queue, n at most."""
+        with self._core.guard:
+            current = [] if self._queue.current is None else [self._queue.current]
+            return np.array([*current, *self._queue.upcoming(n - len(current))], np.int64)
+
     def upcoming(self, n: int) -> list[ItemView]:
         """Return the next n items of the queue after the current one."""
         with self._core.guard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 
 TRAIL = 500  # items one can go back
@@ -78,10 +79,10 @@ class Queue:
 
     def upcoming(self, n: int) -> list[int]:
         """Return the next n open rows after the current one."""
-        found: list[int] = []
-        for row in (*self._shown[self._position + 1 :], *self._waiting):
+        found: dict[int, None] = {}
+        for row in itertools.chain(self._shown[self._position + 1 :], self._waiting):
             if len(found) >= n:
                 break
             if row != self.current and row not in found and self._is_open(row):
-                found.append(row)
-        return found
+                found[row] = None
+        return list(found)

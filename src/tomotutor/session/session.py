@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SOON_S = 0.1  # a person does not wait longer for the answers' threads to end
 MOST_EMBEDDED = 20_000  # items that a session looks at when it is made; a larger pool is embedded in idle time
 
 
@@ -266,7 +267,7 @@ class Session(Labeling):
         tells when. The process lives until then.
         """
         self._worker.refuse()
-        if not wait and self.phase is not Phase.IDLE:
+        if not wait and (self.phase is not Phase.IDLE or not self._answering.stop(_SOON_S)):
             threading.Thread(target=self.close, name="tomotutor-closing").start()
             return
         self._worker.wait()

@@ -12,21 +12,27 @@ from typing_extensions import override
 from tomotutor.gui.keys import quiet_button
 from tomotutor.gui.label.class_row import HEIGHT, ClassRow
 from tomotutor.gui.theme import Colours, class_colours
-from tomotutor.session.classes import JUNK
+from tomotutor.session.classes import JUNK, Classes
 from tomotutor.session.status import ItemView
 
-LETTERS = "qwetyiopfghjklxc"  # those that no action has, for the tenth class and on
+LETTERS = "qwetiopfghjklxc"  # those that no action has, for the tenth class and on
 _MOST_ROWS = 8  # more are scrolled
 _COLUMN_WIDTH = 210
 
 
-def class_keys(classes: Sequence[str]) -> dict[str, str]:
-    """Return the key of each class: 1 to 9 in their order, then letters; 0 is junk. Classes beyond have none."""
+def class_keys(classes: Sequence[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the key of each class: the chosen one, else 1 to 9 in their order, then letters; 0 is junk. Classes beyond
+    have none.
+    """
+    usable = "1234567890" + LETTERS
+    keys = {name: key for name, key in (chosen or {}).items() if name in classes and key in usable}
     plain = [name for name in classes if name != JUNK]
-    keys = dict(zip(plain, "123456789" + LETTERS, strict=False))
-    if JUNK in classes:
-        keys[JUNK] = "0"
-    return keys
+    for name, key in [*([(JUNK, "0")] if JUNK in classes else []), *zip(plain, "123456789" + LETTERS, strict=False)]:
+        if name not in keys and key not in keys.values():
+            keys[name] = key
+    free = [key for key in "123456789" + LETTERS if key not in keys.values()]
+    missing = [name for name in plain if name not in keys]
+    return keys | dict(zip(missing, free, strict=False))
 
 
 def paint_keys(classes: Sequence[str]) -> dict[str, str]:
@@ -39,8 +45,8 @@ class ClassPanel(QWidget):
 
     Parameters
     ----------
-    classes : sequence of str
-        Class names.
+    classes : Classes
+        Their names, colours and keys.
     colours : Colours
         Of the theme.
     """
@@ -51,15 +57,17 @@ class ClassPanel(QWidget):
     ACTIONS: tuple[tuple[str, str, str], ...] = (
         ("skip", "Skip (S)", "go on: it comes again at the end of the queue; an answer stays"),
         ("unsure", "Unsure (U)", "it cannot be told: not asked again, not trained on"),
-        ("undo", "Undo (Z)", "take back the last answer"),
+        ("undo", "Undo (Z)", "take back the last step"),
+        ("redo", "Redo (Y)", "bring back what was undone"),
         ("back", "Back (B)", "see the item before this one again"),
     )
 
-    def __init__(self, classes: Sequence[str], colours: Colours, parent: QWidget | None = None) -> None:
+    def __init__(self, table: Classes, colours: Colours, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.keys = self.make_keys(classes)
+        classes = table.names
+        self.keys = self.make_keys(table)
         self._classes = list(classes)
-        chips = self.class_colours(classes)
+        chips = self.class_colours(table)
         self.rows = {name: ClassRow(name, self.keys.get(name, ""), self.verb, chips[name], colours) for name in classes}
         for name, row in self.rows.items():
             row.clicked.connect(lambda _=False, n=name: self.chosen.emit(n))
@@ -94,13 +102,13 @@ class ClassPanel(QWidget):
         layout.addLayout(bar)
         self._arrange()
 
-    def make_keys(self, classes: Sequence[str]) -> dict[str, str]:
+    def make_keys(self, table: Classes) -> dict[str, str]:
         """Return the key of each class."""
-        return class_keys(classes)
+        return class_keys(table.names, table.keys)
 
-    def class_colours(self, classes: Sequence[str]) -> dict[str, QColor]:
+    def class_colours(self, table: Classes) -> dict[str, QColor]:
         """Return the colour of each class."""
-        return {name: QColor.fromRgbF(*colour) for name, colour in class_colours(classes).items()}
+        return {name: QColor.fromRgbF(*colour) for name, colour in class_colours(table.names, table.colours).items()}
 
     def set_item(self, item: ItemView | None, selected: str | None) -> None:
         """Show the probabilities of an item, and mark the class it has."""
@@ -114,7 +122,7 @@ class ClassPanel(QWidget):
     def set_counts(self, counts: Mapping[str, int]) -> None:
         """Show how many labels each class has."""
         for name, row in self.rows.items():
-            row.set_count(counts[name])
+            row.set_count(counts.get(name, 0))
 
     def set_selected(self, selected: str | None) -> None:
         """Mark one class."""
@@ -176,14 +184,14 @@ class MaskPanel(ClassPanel):
         *ClassPanel.ACTIONS,
     )
 
-    def __init__(self, classes: Sequence[str], chips: Sequence[str], colours: Colours) -> None:
-        self._chips = dict(zip(classes, map(QColor, chips), strict=True))
-        super().__init__(classes, colours)
+    def __init__(self, table: Classes, chips: Sequence[str], colours: Colours) -> None:
+        self._chips = dict(zip(table.names, map(QColor, chips), strict=True))
+        super().__init__(table, colours)
 
     @override
-    def make_keys(self, classes: Sequence[str]) -> dict[str, str]:
-        return paint_keys(classes)
+    def make_keys(self, table: Classes) -> dict[str, str]:
+        return paint_keys(table.names)
 
     @override
-    def class_colours(self, classes: Sequence[str]) -> dict[str, QColor]:
+    def class_colours(self, table: Classes) -> dict[str, QColor]:
         return self._chips

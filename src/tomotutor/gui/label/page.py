@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from napari.viewer import Viewer
@@ -15,26 +13,27 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Progress
 from tomotutor.export.figures import thumbnail
 from tomotutor.gui import settings
-from tomotutor.gui.canvas.item import ItemCanvas, Rendering, limits_of, smooth
+from tomotutor.gui.canvas.item import ItemCanvas, Rendering
 from tomotutor.gui.canvas.painting import MaskPainter
 from tomotutor.gui.canvas.stage import Stage
 from tomotutor.gui.canvas.views import CanvasViews
-from tomotutor.gui.keys import KeyFilter
+from tomotutor.gui.dialogs.opened import Dialogs
+from tomotutor.gui.label.actions import actions_of, keys_of
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
+from tomotutor.gui.label.drawing import ItemDrawer
 from tomotutor.gui.label.reason import describe, reason
-from tomotutor.gui.label.rounds import RoundControls
 from tomotutor.gui.label.slices import OrthoSlices
 from tomotutor.gui.label.view_controls import ViewControls
 from tomotutor.gui.model.page import ModelPage
 from tomotutor.gui.notice import Notice
 from tomotutor.gui.particles.gallery import Gallery
+from tomotutor.gui.particles.page import ParticlesPage
+from tomotutor.gui.status_line import StatusLine
 from tomotutor.gui.theme import colours_of
 from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
 
-log = logging.getLogger(__name__)
-
-_SAMPLE = 8 * 64**3  # voxels that contrast is taken from
+_TALL = 600  # pixels, below which the next items are shown in the grid alone
 
 
 class LabelPage(QWidget):
@@ -58,6 +57,8 @@ class LabelPage(QWidget):
         # row and label on the screen, so that a reordered queue redraws nothing
         self._shown: tuple[int, str | None] | None = None
         self._is_open = True
+        self._table = session.class_table
+        self.dialogs = Dialogs(session, self)
         self.stage = Stage(viewer, fold=not session.is_segmentation)
         self.canvas = ItemCanvas(viewer)
         self.views = CanvasViews(session, viewer, self.canvas)
@@ -65,7 +66,8 @@ class LabelPage(QWidget):
         self._build()
         self._wire()
         self._signals: dict[str, Callable[..., object]] = {
-            "queue_changed": self._show_queue,
+            "queue_changed": self._queue_changed,
+            "answers_changed": self._answers_changed,
             "status_changed": self._show_status,
             "progressed": self._show_progress,
             "round_finished": self._round_finished,
@@ -74,11 +76,13 @@ class LabelPage(QWidget):
         }
         for name, slot in self._signals.items():
             getattr(session, name).connect(slot, thread="main")
-        self.keys = self._make_keys()
-        self._take_contrast()
+        self.keys = keys_of(self, viewer.window._qt_window)
+        self.drawer.take_contrast(self._first_items())
         self._show_queue()
         self._show_status(session.status)
         self.model.attach(session)
+        self.say("\n".join(session.notices))
+        self.rounds.judge()
 
     # ---- what it is made of -------------------------------------------------------------------------------------
 
@@ -96,19 +100,26 @@ class LabelPage(QWidget):
             volumes=session.pool.ndim == 3,
             denoised=session.denoised is not None,
         )
+        self.drawer = ItemDrawer(
+            session, self.canvas, self.slices, self.painter, self.view.denoised.isChecked, self.say
+        )
         self.reason = QLabel()
         self.reason.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        if self.painter:
-            self.panel: ClassPanel = MaskPanel(session.classes, self.painter.colours, colours)
-        else:
-            self.panel = ClassPanel(session.classes, colours)
-        self.gallery = Gallery(lambda row: thumbnail(self._read(row)), colours)
+        self.panel = self._make_panel()
+        self.gallery = Gallery(lambda row: thumbnail(self.drawer.read(row)), colours)
         self.model = ModelPage(session.classes, colours)
         session.automatic = settings.automatic_training(session.folder)
-        self.rounds = RoundControls(automatic=session.automatic, masks=session.is_segmentation)
+        self.rounds = StatusLine(session)
+        self.particles = ParticlesPage(session, self.drawer.read, colours)
+        self.bottom = QWidget()  # its place is below the canvas
+        below = QVBoxLayout(self.bottom)
+        below.setContentsMargins(6, 2, 6, 4)
+        below.setSpacing(4)
+        below.addWidget(self.particles, 1)
+        below.addWidget(self.rounds)
         self.notice = Notice()
         label = QWidget()
-        inner = QVBoxLayout(label)
+        self._inner = inner = QVBoxLayout(label)
         inner.setContentsMargins(0, 4, 0, 0)
         inner.setSpacing(5)
         for widget in (self.title, self.slices, self.view, self.reason, self.panel, self.gallery):
@@ -122,7 +133,6 @@ class LabelPage(QWidget):
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(5)
         layout.addWidget(self.tabs, 1)
-        layout.addWidget(self.rounds)
         layout.addWidget(self.notice)
 
     def _wire(self) -> None:
@@ -135,8 +145,8 @@ class LabelPage(QWidget):
         self.view.sigma_changed.connect(lambda _: self.views.update())
         self.view.mask_toggled.connect(lambda _: self.views.update())
         self.views.said.connect(self.say)
-        self.panel.chosen.connect(self.label)
-        self.panel.acted.connect(lambda name: getattr(self, name)())
+        self.particles.said.connect(self.say)
+        self.particles.opened.connect(self._show_item)
         self.gallery.clicked.connect(self._show_item)
         self.model.item_wanted.connect(lambda row: self._show_item(self.session.pool.ids[row]))
         self.model.rows_chosen.connect(self.views.follow)
@@ -144,35 +154,36 @@ class LabelPage(QWidget):
         self.rounds.train_wanted.connect(self.train_or_cancel)
         self.rounds.automatic_toggled.connect(self._set_automatic)
         self.rounds.close_wanted.connect(self.left)
+        self.rounds.classes_wanted.connect(lambda: self.dialogs.show("classes"))
+        self.rounds.export_wanted.connect(lambda: self.dialogs.show("export"))
         self._viewer.events.theme.connect(self._follow_theme)
 
-    def _make_keys(self) -> KeyFilter:
-        key = Qt.Key
-        actions: dict[int, Callable[[], object]] = {
-            getattr(key, f"Key_{text.upper()}"): partial(self.label, name) for name, text in self.panel.keys.items()
-        }
-        actions |= {
-            key.Key_S: self.skip,
-            key.Key_U: self.unsure,
-            key.Key_Z: self.undo,
-            key.Key_B: self.back,
-            key.Key_R: self.train_or_cancel,
-            key.Key_V: self.view.next_rendering,
-            key.Key_Slash: self.panel.start_finding,
-        }
-        if self.session.denoised is not None:
-            actions[key.Key_D] = self.view.denoised.toggle
-        control: dict[int, Callable[[], object]] = {key.Key_Z: self.undo}
-        if self.painter:
-            actions |= {key.Key_0: self.erase, key.Key_Return: self.done, key.Key_Enter: self.done}
-            control = {}  # Ctrl+Z is napari's: it takes back a stroke
-        return KeyFilter(self, self._viewer.window._qt_window, actions, control)
+    def _make_panel(self) -> ClassPanel:
+        table, colours = self.session.class_table, colours_of(self._viewer.theme)
+        panel = MaskPanel(table, self.painter.colours, colours) if self.painter else ClassPanel(table, colours)
+        panel.chosen.connect(self.label)
+        panel.acted.connect(lambda name: getattr(self, name)())
+        return panel
+
+    def _follow_classes(self) -> None:
+        """Make the classes' buttons and keys anew, after these changed."""
+        self._table = self.session.class_table
+        before, self.panel = self.panel, self._make_panel()
+        self._inner.replaceWidget(before, self.panel)
+        before.deleteLater()
+        self.keys.set_actions(actions_of(self))
+        self.particles.refresh_classes()
+        self._show_queue()
 
     def _follow_theme(self) -> None:
         colours = colours_of(self._viewer.theme)
-        for widget in (self.panel, self.gallery, self.model):
+        for widget in (self.panel, self.gallery, self.model, self.particles):
             widget.set_colours(colours)
         self._show_map(self.session.current)
+
+    def fit(self, height: int) -> None:
+        """Leave out what there is no room for, pixels."""
+        self.gallery.setVisible(height >= _TALL)  # the grid below shows the queue, too
 
     # ---- what the person does -----------------------------------------------------------------------------------
 
@@ -202,6 +213,13 @@ class LabelPage(QWidget):
             self.panel.set_selected(class_name)
         elif (item := self._seen()) is not None:
             self._try(self.session.label, item.id, class_name)
+
+    def label_by_key(self, class_name: str) -> None:
+        """Give the selection in the grid a class, where the focus is on it; else the current item."""
+        if self.particles.is_asked and self.painter is None:
+            self.particles.label(class_name)
+        else:
+            self.label(class_name)
 
     def erase(self) -> None:
         """Paint void."""
@@ -235,6 +253,11 @@ class LabelPage(QWidget):
     def undo(self) -> None:
         """Take back the last answer."""
         self._try(self.session.undo)
+
+    def redo(self) -> None:
+        """Bring back what was undone last."""
+        if self.session.redo() is None and self.session.class_table is self._table:
+            self.say("there is nothing to bring back")
 
     def back(self) -> None:
         """Show the item before the current one."""
@@ -276,7 +299,7 @@ class LabelPage(QWidget):
 
     def _set_sigma(self, sigma: float) -> None:
         self.canvas.sigma = sigma
-        self._take_contrast()
+        self.drawer.take_contrast(self._first_items())
         self._redraw()
 
     def _set_masked(self, on: bool) -> None:
@@ -286,8 +309,13 @@ class LabelPage(QWidget):
 
     def _look_at_others(self) -> None:
         self.gallery.forget()
-        self._take_contrast()
+        self.particles.look_anew()
+        self.drawer.take_contrast(self._first_items())
         self._redraw()
+
+    def _first_items(self) -> list[ItemView]:
+        item = self.session.current
+        return ([item] if item else []) + self.session.upcoming(Gallery.COUNT)
 
     def _redraw(self) -> None:
         self._shown = None
@@ -295,12 +323,22 @@ class LabelPage(QWidget):
 
     # ---- what the session tells ----------------------------------------------------------------------------------
 
+    def _queue_changed(self) -> None:
+        if self._is_open:
+            self._show_queue()
+            self.particles.refresh()
+
+    def _answers_changed(self, rows: np.ndarray) -> None:
+        if self._is_open:
+            self.particles.refresh_answers()
+            self.rounds.judge()
+
     def _show_queue(self) -> None:
         if not self._is_open:  # told before it was closed, heard after it
             return
         item = self.session.current
         if item is None or self._shown is None or self._shown[0] != item.row:
-            self._draw_item(item)
+            self.drawer.draw(item)
         self._shown = None if item is None else (item.row, item.label)
         has_model, early = bool(self.session.rounds), self.session.pool_map if not self.session.rounds else None
         unit = "(mean squared)" if self.painter else "nats"
@@ -322,51 +360,13 @@ class LabelPage(QWidget):
         number = self.painter.selected
         return self.session.classes[number] if number < len(self.session.classes) else None
 
-    def _read(self, row: int) -> np.ndarray:
-        """Return an item as it is to be looked at."""
-        pool = self.session.denoised if self.view.denoised.isChecked() and self.session.denoised else self.session.pool
-        return pool.read(np.array([row]))[0]
-
-    def _take_contrast(self) -> None:
-        """Take the contrast from the items that come first; from here on it stays."""
-        item = self.session.current
-        rows = ([item.row] if item else []) + [view.row for view in self.session.upcoming(Gallery.COUNT)]
-        room = max(1, _SAMPLE // int(np.prod(self.session.pool.shape)))
-        try:
-            sample = [self._read(row) for row in rows[:room]]
-        except TomoTutorError as problem:
-            self.say(str(problem))
-            return
-        self.canvas.set_sample(sample)
-        if sample and sample[0].ndim == 4:
-            self.slices.set_limits(*limits_of([smooth(x_C, self.canvas.sigma) for x_C in sample], 1, 99.7))
-
-    def _draw_item(self, item: ItemView | None) -> None:
-        try:
-            x_C = None if item is None else self._read(item.row)
-        except TomoTutorError as problem:
-            self.say(str(problem))
-            x_C = None
-        self.canvas.show(x_C)
-        if self.painter:
-            self.painter.show(None if item is None else item.row, self.session.pool.shape[1:], self._mask(item))
-        if x_C is None or x_C.ndim == 4:
-            self.slices.show_volume(None if x_C is None else smooth(x_C, self.canvas.sigma))
-        else:
-            self.slices.show_picture(thumbnail(x_C))
-
-    def _mask(self, item: ItemView | None) -> np.ndarray | None:
-        try:
-            return None if item is None else self.session.mask(item.row)
-        except TomoTutorError as problem:
-            self.say(str(problem))
-            return None
-
     def _show_status(self, status: Status) -> None:
         if self._is_open:
+            if self.session.class_table is not self._table:
+                self._follow_classes()
             self.panel.set_counts(status.counts)
-            curve = self.session.curve
-            self.rounds.set_status(status, self.session.recipe.network.width, curve[-1].labels if curve else 0)
+            self.rounds.set_status(status)
+            self.dialogs.refresh()
 
     def _show_progress(self, progress: Progress) -> None:
         if self._is_open and self.session.phase is Phase.TRAINING:
@@ -394,6 +394,9 @@ class LabelPage(QWidget):
         """
         self._is_open = False
         self.keys.remove()
+        for part in (self.particles, self.rounds):
+            part.stop()
+        self.dialogs.close()
         self._viewer.events.theme.disconnect(self._follow_theme)
         for name, slot in self._signals.items():
             getattr(self.session, name).disconnect(slot, missing_ok=True)

@@ -31,9 +31,10 @@ def reason(item: ItemView | None, *, has_model: bool, pool_map: Any = None, unit
     if has_model:
         if hidden:
             return "audit item: the prediction is hidden until you answer"
-        return (
-            "not scored in this round" if item.disagreement is None else f"disagreement {item.disagreement:.3f} {unit}"
-        )
+        number = "" if item.disagreement is None else f"disagreement {item.disagreement:.3f} {unit}"
+        return " · ".join(part for part in (item.reason, number) if part) or "not scored in this round"
+    if item.reason and not hidden:
+        return item.reason
     group = None if pool_map is None else pool_map.group(item.row)
     if group is None:
         return "no model yet: it comes after the first training"

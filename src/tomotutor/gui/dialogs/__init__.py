@@ -1,0 +1,1 @@
+"""Dialogs: export, classes, an average."""

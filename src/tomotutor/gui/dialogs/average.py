@@ -1,0 +1,41 @@
+"""The average of a selection: single boxes can hardly be named where their average can."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
+
+from tomotutor.export.averages import average
+from tomotutor.formats.particles.euler import angles_to_matrix
+from tomotutor.gui.label.slices import OrthoSlices
+from tomotutor.session import Session
+
+MOST = 500  # particles of a larger selection that are averaged
+
+
+def average_of(session: Session, rows: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return the average (z, y, x) of some particles, and how it was made; it takes a while."""
+    pool, some = session.pool, rows[:MOST]
+    angles = pool.angles_deg_N3
+    matrix_N33 = angles_to_matrix(angles) if np.isfinite(angles).all() else None
+    how = "aligned by the list's angles" if matrix_N33 is not None else "not aligned: the list has no angles"
+    return average(pool, some, matrix_N33), f"average of {len(some)} of {len(rows)} particles · {how}"
+
+
+class AverageDialog(QDialog):
+    """Three slices through an average."""
+
+    def __init__(self, volume_zyx: np.ndarray, text: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Average")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.text = QLabel(text)
+        self.slices = OrthoSlices()
+        low, high = np.percentile(volume_zyx, (1, 99.8)).tolist()
+        self.slices.set_limits(low, max(high, low + 1e-6))
+        self.slices.show_volume(volume_zyx)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.slices, 1)
+        layout.addWidget(self.text)
+        self.resize(640, 250)

@@ -1,0 +1,305 @@
+"""The grid of particles, the dialogs and the status line, with real keys and clicks in a real napari window."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from helpers import FAST, answer_truthfully, two_kinds
+from tomotutor.data.sources import Source
+from tomotutor.gui.particles.grid import ParticleGrid
+from tomotutor.gui.particles.listing import Known, Section
+from tomotutor.gui.particles.thumbnails import Thumbnails
+from tomotutor.gui.theme import colours_of
+from tomotutor.session import Session
+from tomotutor.session.create import create_session
+
+Key, Left = Qt.Key, Qt.MouseButton.LeftButton
+Control, Shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """A session that has looked at its pool, and has twelve labels."""
+    folder = tmp_path_factory.mktemp("embedded")
+    x, y = two_kinds(80, 16)
+    np.savez(folder / "a.npz", x=x, y=y)
+    settings = {**FAST, "between": "uherding", "learning_rate": "0.01", "audit_share": "8", "initial_size": "500"}
+    del settings["start"]
+    create_session(folder / "s", Source("array", str(folder / "a.npz")), ["ball", "slab"], settings=settings)
+    with Session(folder / "s") as session:
+        session.map_pool()
+        answer_truthfully(session, 12)
+    return folder / "s"
+
+
+@pytest.fixture
+def known_page(dock, embedded, tmp_path, qtbot):
+    """That session in the dock, with its answers on the screen."""
+    shutil.copytree(embedded, tmp_path / "s")
+    dock._viewer.window._qt_window.resize(1400, 900)
+    assert dock.open(tmp_path / "s")
+    page = dock.page
+    qtbot.waitUntil(lambda: page.session.answers is not None, timeout=30000)
+    qtbot.waitUntil(lambda: "answers right" in page.rounds.text.text(), timeout=60000)
+    return page
+
+
+def click(page, row, modifier=Qt.KeyboardModifier.NoModifier):
+    grid = page.particles.grid
+    QTest.mouseClick(grid.viewport(), Left, modifier, grid.place(row).center())
+
+
+def show(page, what):
+    page.particles.show_box.setCurrentText(what)
+
+
+def test_the_grid_shows_the_queue_and_a_double_click_takes_a_particle(page):
+    rows = page.particles.grid.rows
+    assert rows.tolist() == [page.session.current.row, *(v.row for v in page.session.upcoming(59))]
+    grid = page.particles.grid
+    QTest.mouseDClick(grid.viewport(), Left, pos=grid.place(rows[3]).center())
+    assert page.session.current.row == rows[3]
+
+
+def test_clicks_and_keys_select(page):
+    grid = page.particles.grid
+    rows = grid.rows.tolist()
+    click(page, rows[1])
+    click(page, rows[4], Shift)
+    assert grid.selected.tolist() == rows[1:5]
+    click(page, rows[2], Control)
+    assert grid.selected.tolist() == [rows[1], rows[3], rows[4]]
+    click(page, rows[0])
+    QTest.keyClick(grid, Key.Key_Right, Shift)
+    assert grid.selected.tolist() == rows[:2]
+    QTest.keyClick(grid, Key.Key_A, Control)
+    assert grid.selected.tolist() == rows
+    QTest.keyClick(grid, Key.Key_Escape)
+    assert grid.selected.tolist() == []
+    assert page.session.status.labeled == 0
+
+
+def test_dragging_selects_what_the_rectangle_touches(page):
+    grid = page.particles.grid
+    rows = grid.rows.tolist()
+    view = grid.viewport()
+    QTest.mousePress(view, Left, pos=grid.place(rows[0]).topLeft() - QPoint(2, 2))
+    QTest.mouseMove(view, grid.place(rows[2]).center())
+    QTest.mouseRelease(view, Left, pos=grid.place(rows[2]).center())
+    assert grid.selected.tolist() == rows[:3]
+
+
+def test_a_number_key_labels_the_selection_as_one_step(page, press):
+    grid, session = page.particles.grid, page.session
+    rows = [row for row in grid.rows.tolist() if not session.view(row).is_audit][:6]
+    for row in rows:
+        click(page, row, Control)
+    QTest.keyClick(grid, Key.Key_2)
+    assert session.labels() == dict.fromkeys(rows, "slab")
+    assert "6 labeled slab" in page.notice.text()
+    assert grid.selected.tolist() == []
+    QTest.keyClick(grid, Key.Key_Z)
+    assert session.labels() == {}
+    QTest.keyClick(grid, Key.Key_Y)
+    assert len(session.labels()) == 6
+    row = session.current.row
+    click(page, grid.rows.tolist()[5])
+    press(Key.Key_1)  # the focus is on the canvas: the current particle, not the selection
+    assert session.labels()[row] == "ball"
+    assert session.status.labeled in (6, 7)  # the current one may be one that is asked again
+
+
+def test_a_selection_of_one_is_a_plain_label(page):
+    row = next(r for r in page.particles.grid.rows.tolist()[2:] if not page.session.view(r).is_audit)
+    click(page, row)
+    QTest.keyClick(page.particles.grid, Key.Key_1)
+    assert page.session.labels() == {row: "ball"}
+    assert not page.session.state.asked_again()
+
+
+def test_check_particles_in_a_selection_are_passed_over(page):
+    grid, session = page.particles.grid, page.session
+    click(page, grid.rows.tolist()[0])
+    QTest.keyClick(grid, Key.Key_A, Control)
+    QTest.keyClick(grid, Key.Key_1)
+    assert len(session.labels()) > 40
+    assert not set(session.labels()) & set(session.state.audit_kind)
+    assert "passed over" in page.notice.text()
+
+
+def test_filter_and_sort(known_page, qtbot):
+    particles, session = known_page.particles, known_page.session
+    labels = session.labels()
+    show(known_page, "labeled")
+    shown = particles.grid.rows.tolist()
+    assert set(shown) == {row for row in labels if row not in session.state.asked_again()}
+    show(known_page, "class")
+    particles.class_box.setCurrentText("slab")
+    answers = session.answers
+    assert set(particles.grid.rows.tolist()) == set(np.flatnonzero(answers.class_N == 1).tolist())
+    particles.sort_box.setCurrentText("confidence")
+    open_rows = [row for row in particles.grid.rows.tolist() if not answers.labeled_N[row]]
+    assert (np.diff(answers.confidence_N[open_rows]) >= 0).all()
+    show(known_page, "all")
+    particles.sort_box.setCurrentText("disagreement")
+    assert len(particles.grid.rows) == 80
+    told = [row for row in particles.grid.rows.tolist() if np.isfinite(answers.disagreement_N[row])]
+    assert (np.diff(answers.disagreement_N[told]) <= 0).all()
+    particles.text.setText("7")
+    assert set(particles.grid.rows.tolist()) == {row for row, name in enumerate(session.ids) if "7" in name}
+
+
+def test_hidden_particles_have_no_frame(known_page):
+    known = known_page.particles.grid._known
+    blind = sorted(known_page.session.state.hidden())
+    assert blind and (known.class_N[blind] == -1).all()
+    told = np.flatnonzero(known.class_N >= 0)
+    assert (known.class_N[told] == known_page.session.answers.class_N[told]).all()
+
+
+def test_a_group_is_named_by_one_click_and_one_key(known_page, qtbot):
+    particles, session = known_page.particles, known_page.session
+    show(known_page, "groups")
+    qtbot.waitUntil(lambda: bool(particles.grid.titles), timeout=60000)
+    assert particles.grid.titles[0].startswith("group 1 · ") and "like " in particles.grid.titles[0]
+    members = next(iter(particles._groups)).rows
+    QTest.mouseClick(particles.grid.viewport(), Left, pos=QPoint(40, 8))  # the header
+    assert set(particles.grid.selected.tolist()) == set(members.tolist())
+    QTest.keyClick(particles.grid, Key.Key_0)
+    labels = session.labels()
+    assert all(labels[row] == "junk" for row in members.tolist())
+    assert {e.origin for e in session.state.log.last_step()} == {"group"}
+
+
+def test_enter_accepts_predictions(known_page):
+    session, grid = known_page.session, known_page.particles.grid
+    show(known_page, "class")
+    answers = session.answers
+    rows = [row for row in grid.rows.tolist() if not answers.labeled_N[row]][:5]
+    grid.select(np.array(rows))
+    grid.setFocus()
+    QTest.keyClick(grid, Key.Key_Return)
+    assert all(session.labels()[row] == session.classes[answers.class_N[row]] for row in rows)
+
+
+def test_m_shows_more_like_this(known_page, press, qtbot):
+    session, particles = known_page.session, known_page.particles
+    y = np.load(session.array_file)["y"]
+    row = int(particles.grid.rows[1])
+    click(known_page, row)
+    QTest.keyClick(particles.grid, Key.Key_M)
+    qtbot.waitUntil(lambda: particles.sort_box.currentText() == "likeness", timeout=20000)
+    assert particles.grid.rows[0] == row
+    near = particles.grid.rows[1:11]
+    assert (y[near] == y[row]).mean() > 0.7
+
+
+def test_a_shows_the_average_of_the_selection(page, qtbot):
+    particles = page.particles
+    rows = particles.grid.rows[:4]
+    particles.grid.select(rows)
+    particles.grid.setFocus()
+    QTest.keyClick(particles.grid, Key.Key_A)
+    qtbot.waitUntil(lambda: getattr(particles, "popup", None) is not None, timeout=20000)
+    expected = page.session.pool.read(rows)[:, 0].mean(0)
+    np.testing.assert_allclose(particles.popup.slices._volume, expected, atol=1e-4)
+    particles.popup.close()
+
+
+def test_a_hundred_thousand_particles_are_scrolled(qtbot):
+    n = 100_000
+    drawn = []
+    thumbnails = Thumbnails(lambda row: drawn.append(row) or np.full((8, 8), 0.5))
+    grid = ParticleGrid(thumbnails, n, colours_of("dark"))
+    qtbot.addWidget(grid)
+    known = Known(np.zeros(n, int), np.zeros(n, bool), np.full(n, 0.5), np.zeros(n))
+    grid.set_known(known, [colours_of("dark").text], ["a"])
+    halves = [Section("first", np.arange(n // 2)), Section("second", np.arange(n // 2, n))]
+    grid.set_sections(halves)
+    grid.resize(800, 300)
+    grid.show()
+    grid.verticalScrollBar().setValue(grid.verticalScrollBar().maximum())
+    qtbot.waitUntil(lambda: n - 1 in drawn)
+    assert len(drawn) < 500  # of what is seen only
+    assert grid.viewport().rect().contains(grid.place(n - 1).center())
+    thumbnails.stop()
+
+
+def test_classes_are_added_renamed_merged_and_undone_in_midstream(page, press, qtbot):
+    session = page.session
+    press(Key.Key_1)
+    qtbot.mouseClick(page.rounds.classes, Left)
+    dialog = page.dialogs["classes"]
+    dialog.name.setFocus()
+    QTest.keyClicks(dialog.name, "tube")
+    QTest.keyClick(dialog.name, Key.Key_Return)
+    assert session.classes == ("ball", "slab", "tube", "junk")
+    qtbot.waitUntil(lambda: "tube" in page.panel.rows)
+    press(Key.Key_3)
+    assert list(session.labels().values()) == ["ball", "tube"]
+    dialog.table.item(0, 1).setText("sphere")
+    qtbot.waitUntil(lambda: "sphere" in page.panel.rows)
+    dialog.table.item(0, 2).setText("q")
+    qtbot.waitUntil(lambda: page.panel.keys["sphere"] == "q")
+    press(Key.Key_Q)
+    assert list(session.labels().values()) == ["sphere", "tube", "sphere"]
+    dialog.recolour("sphere", "#ff0000")
+    qtbot.waitUntil(lambda: page.panel.rows["sphere"]._colour.name() == "#ff0000")
+    dialog.table.selectRow(2)
+    dialog.into.setCurrentText("slab")
+    qtbot.mouseClick(dialog.buttons["merge"], Left)
+    assert list(session.labels().values()) == ["sphere", "slab", "sphere"]
+    qtbot.mouseClick(dialog.buttons["undo"], Left)
+    assert list(session.labels().values()) == ["sphere", "tube", "sphere"]
+    dialog.table.item(0, 1).setText("slab")
+    assert "twice" in dialog.notice.text()
+    dialog.table.item(0, 2).setText("z")
+    assert "other letters act" in dialog.notice.text()
+    dialog.close()
+
+
+def test_export_of_labels_while_labeling_goes_on(page, press, qtbot, tmp_path):
+    answer_truthfully(page.session, 5)
+    qtbot.mouseClick(page.rounds.export, Left)
+    dialog = page.dialogs["export"]
+    dialog.folder.setText(str(tmp_path / "out"))
+    dialog.which.setCurrentText("labels only")
+    qtbot.mouseClick(dialog.start, Left)
+    press(Key.Key_1)
+    assert page.session.status.labeled == 6
+    qtbot.waitUntil(lambda: "written to" in dialog.notice.text(), timeout=20000)
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert 5 <= len(lines) <= 6 and {line["labeled"] for line in lines} == {"1"}
+    dialog.close()
+
+
+def test_export_counts_what_stays_and_says_what_is_wrong(known_page, qtbot, tmp_path):
+    qtbot.mouseClick(known_page.rounds.export, Left)
+    dialog = known_page.dialogs["export"]
+    qtbot.waitUntil(lambda: "ball:" in dialog.counts.text(), timeout=20000)
+    everything = dialog.counts.text()
+    dialog.threshold.setValue(1.0)
+    assert dialog.counts.text() != everything
+    dialog.folder.setText(str(tmp_path / "out"))
+    qtbot.mouseClick(dialog.start, Left)
+    qtbot.waitUntil(lambda: "written to" in dialog.notice.text(), timeout=20000)
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        kept = list(csv.DictReader(file))
+    assert all(line["labeled"] == "1" or float(line["confidence"]) >= 0.999 for line in kept)
+    (tmp_path / "file").write_text("")
+    dialog.folder.setText(str(tmp_path / "file" / "out"))
+    qtbot.mouseClick(dialog.start, Left)
+    qtbot.waitUntil(lambda: "cannot be written" in dialog.notice.text(), timeout=20000)
+    dialog.close()
+
+
+def test_the_status_line_tells_how_right_the_answers_are(known_page):
+    text = known_page.rounds.text.text()
+    assert text.startswith("12 of 80 labeled · about ")
+    assert "% of all answers right (" in text
+    assert "junk has too few labels" in text  # what to do next
