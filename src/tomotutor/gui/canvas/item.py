@@ -167,6 +167,17 @@ class ItemCanvas:
         if self._item is not None and self._camera() == self._view:
             self._fit()
 
+    def set_rendering(self, name: str) -> None:
+        """Draw a volume or an isosurface."""
+        self.rendering = Rendering(name)
+        self.draw()
+
+    def set_density(self, percent: float) -> None:
+        """Set the densest share of the voxels inside the surface, %."""
+        self.density_percent = percent
+        if self.rendering is Rendering.ISOSURFACE:
+            self.draw()
+
     def draw(self) -> None:
         """Draw the item again, after a setting changed."""
         if self._is_away:

@@ -44,8 +44,7 @@ class Stage:
 
     def _set_ground(self, colour: str | None) -> None:
         """Densities glow on black, whatever the theme; None follows the theme again."""
-        with contextlib.suppress(AttributeError):  # private, too
-            self._viewer.window._qt_viewer.canvas.background_color_override = colour
+        self._viewer.canvas.background_color_override = colour
 
     @property
     def others(self) -> list[Layer]:

@@ -14,6 +14,7 @@ from tomotutor.gui.canvas.item import ItemCanvas
 from tomotutor.gui.canvas.sheet import COUNT, Sheet
 from tomotutor.gui.canvas.tomogram import TomogramView
 from tomotutor.gui.keys import quiet_button
+from tomotutor.gui.label.view_controls import ViewControls
 from tomotutor.session import Session
 from tomotutor.session.status import ItemView
 
@@ -163,6 +164,12 @@ class CanvasViews(QObject):
         else:
             self._check()
             self.update()
+
+    def follow_controls(self, view: ViewControls) -> None:
+        """Look at what the controls of the view say."""
+        view.denoised_toggled.connect(self.set_denoised)
+        view.sigma_changed.connect(lambda _: self.update())
+        view.mask_toggled.connect(lambda _: self.update())
 
     def set_denoised(self, on: bool) -> None:
         """Look at the denoised tomograms, or at the raw ones."""

@@ -136,14 +136,12 @@ class LabelPage(QWidget):
         layout.addWidget(self.notice)
 
     def _wire(self) -> None:
-        self.view.rendering_changed.connect(self._set_rendering)
-        self.view.density_changed.connect(self._set_density)
+        self.view.rendering_changed.connect(self.canvas.set_rendering)
+        self.view.density_changed.connect(self.canvas.set_density)
         self.view.sigma_changed.connect(self._set_sigma)
         self.view.mask_toggled.connect(self._set_masked)
         self.view.denoised_toggled.connect(self._look_at_others)
-        self.view.denoised_toggled.connect(self.views.set_denoised)
-        self.view.sigma_changed.connect(lambda _: self.views.update())
-        self.view.mask_toggled.connect(lambda _: self.views.update())
+        self.views.follow_controls(self.view)
         self.views.said.connect(self.say)
         self.particles.said.connect(self.say)
         self.particles.opened.connect(self._show_item)
@@ -278,8 +276,7 @@ class LabelPage(QWidget):
         elif self.session.start_round():
             self.say("")
         else:
-            needed = "two masks and two classes in them" if self.painter else "four labels and two classes"
-            self.say(f"a training needs {needed} at least")
+            self.say(f"a training needs {self.session.state.labels.needed} at least")
 
     def _set_automatic(self, on: bool) -> None:
         self.session.automatic = on
@@ -287,15 +284,6 @@ class LabelPage(QWidget):
             settings.set_automatic_training(self.session.folder, on)
         except OSError as problem:
             self.say(f"the switch holds until the session is closed: {problem}")
-
-    def _set_rendering(self, name: str) -> None:
-        self.canvas.rendering = Rendering(name)
-        self.canvas.draw()
-
-    def _set_density(self, percent: float) -> None:
-        self.canvas.density_percent = percent
-        if self.canvas.rendering is Rendering.ISOSURFACE:
-            self.canvas.draw()
 
     def _set_sigma(self, sigma: float) -> None:
         self.canvas.sigma = sigma
