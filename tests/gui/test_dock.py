@@ -5,7 +5,6 @@ import npe2
 import numpy as np
 import pytest
 from napari._qt.widgets.qt_viewer_dock_widget import QtCustomTitleBar
-from napari.settings import get_settings
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -37,8 +36,9 @@ def test_sample_from_the_start_page(dock, qtbot):
     qtbot.mouseClick(dock.welcome.buttons["Try the sample"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
     assert dock.page.session.status.items > 150
-    folder = dock.page.session.folder
+    folder, closed = dock.page.session.folder, closing_of(dock.page.session)
     dock.leave()
+    assert closed.wait(30)
     Session(folder).close()  # and it is free again
 
 
@@ -273,23 +273,6 @@ def test_the_window_closes_without_a_question_where_only_the_session_is_shown(do
     assert not window.isVisible()
     assert seen == []
     assert closed.wait(10)
-
-
-def test_napari_asks_before_the_session_is_closed_never_after(dock, session_folder, qtbot):
-    get_settings().application.confirm_close_window = True
-    dock._viewer.add_points(np.zeros((1, 3)), name="mine")
-    dock.open(session_folder)
-    seen = []
-    answer_dialog(False, seen)
-    close_like_a_person(dock._viewer)
-    assert len(seen) == 1
-    assert dock.page is not None  # the person thought better of it
-    dock.page.session.label(dock.page.session.current.id, "ball")
-    closed = closing_of(dock.page.session)
-    answer_dialog(True, seen)
-    close_like_a_person(dock._viewer)
-    assert closed.wait(10)
-    assert dock.page is None
 
 
 def test_closing_the_dock_closes_the_session(make_napari_viewer, session_folder, qtbot):

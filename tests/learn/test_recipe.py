@@ -117,7 +117,7 @@ def test_a_recipe_is_kept_by_concern_and_read_flat_too():
     assert set(kept) == {"name", "task", "seed", "network", "training", "query", "audit"}
     assert (kept["seed"], kept["training"]["steps"], kept["audit"]) == (3, 7, {"share": 5})
     flat = recipe.flat()
-    assert (len(flat), flat["steps"], flat["audit_share"]) == (36, 7, 5)
+    assert (len(flat), flat["steps"], flat["audit_share"]) == (37, 7, 5)
     assert Recipe.from_dict(flat) == Recipe.from_dict(kept) == Recipe(**flat) == recipe
     assert recipe.with_settings({"steps": "9"}).training.steps == 9
 

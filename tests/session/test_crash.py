@@ -55,7 +55,7 @@ def test_killed_while_labeling(session_folder):
     rng = random.Random(0)
     acknowledged = {}
     for _ in range(6):
-        acknowledged |= run_and_kill(session_folder, "label", rng.uniform(0, 0.06))
+        acknowledged |= run_and_kill(session_folder, "label", rng.uniform(0, 0.3))
         session = Session(session_folder)  # the lock of the killed one is gone
         labels = {session.pool.ids[row]: name for row, name in session.labels().items()}
         session.close()

@@ -118,13 +118,13 @@ class TomoTutorDock(QWidget):
         _stopping[folder] = session
         session.closed.connect(lambda: _stopping.pop(folder, None))
         page.close_session()
-        with contextlib.suppress(LookupError, RuntimeError):  # the window may be gone already
-            self._viewer.window.remove_dock_widget(page.bottom)
-        page.bottom.deleteLater()
         self._area.takeWidget()
         page.deleteLater()
         self.welcome.show_home()
         self._stack.setCurrentWidget(self.welcome)
+        with contextlib.suppress(LookupError, RuntimeError):  # the window may be gone already
+            self._viewer.window.remove_dock_widget(page.bottom)
+        page.bottom.deleteLater()
         self._viewer.title = self._title
 
     def _quit(self) -> None:
