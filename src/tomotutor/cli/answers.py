@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.cli.common import Commands, add_command, count, print_json, show_progress
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tomotutor.learn.results import Answers
     from tomotutor.session import Session
 
@@ -88,6 +88,8 @@ def _groups(args: argparse.Namespace) -> None:
 
 
 def _accept(args: argparse.Namespace) -> None:
+    import numpy as np
+
     with _open(args, write=True) as session:
         answers = _answers_of(session)
         rows = np.arange(len(session.ids))
@@ -187,6 +189,8 @@ def _check_class(args: argparse.Namespace) -> None:
 
 
 def _answers(args: argparse.Namespace) -> None:
+    import numpy as np
+
     with _open(args) as session:
         answers, estimate, advice = session.answers, session.answering.estimate(), session.answering.advice()
         if args.csv:
@@ -269,6 +273,8 @@ def _average(args: argparse.Namespace) -> None:
 
 def _chosen(session: Session, args: argparse.Namespace) -> tuple[np.ndarray, str]:
     """Return the rows that an average is of, and what they are."""
+    import numpy as np
+
     if args.items:
         rows = sorted({session.row(item) for item in _read_items(args.items)})
         return np.array(rows, np.int64), "selection"

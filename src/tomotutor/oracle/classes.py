@@ -191,6 +191,9 @@ class ClassOracle:
         """Test on a share of the session's own items."""
         self.test = draw_test_set(self.session, self.truth_N, fraction)
 
+    def check(self) -> None:
+        """Take any session."""
+
     def answer(self, labels: int) -> None:
         """Answer the queue until there are so many labels."""
         answer(self.session, self.truth_N, labels)

@@ -174,6 +174,10 @@ class PersonOracle(ClassOracle):
         return Person(self.session, self.truth_N, by_page=self.by_page, error=self.error)
 
     @override
+    def check(self) -> None:
+        _ = self.person
+
+    @override
     def answer(self, labels: int) -> None:
         self.person.answer(labels, lambda: self.person.decisions if self.by_page else len(self.session.labels()))
 

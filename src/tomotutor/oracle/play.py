@@ -28,6 +28,9 @@ class Oracle(Protocol):
     def hold_out(self, fraction: float) -> None:
         """Test on a random share of the session's own items, set apart before the first label."""
 
+    def check(self) -> None:
+        """Refuse a session that it cannot answer."""
+
     def answer(self, labels: int) -> None:
         """Answer the queue until the session has so many labels; what the truth does not know is called unsure."""
 
@@ -117,6 +120,7 @@ def run(
     report : callable, optional
         Progress.
     """
+    oracle.check()
     for number in play(session, [init + k * query for k in range(rounds + 1)], oracle.answer, report):
         metrics = session.rounds[-1].record["metrics"]
         if number == len(session.rounds) and not any(name.startswith("pool_") for name in metrics):
