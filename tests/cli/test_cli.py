@@ -551,7 +551,9 @@ def test_threads_are_limited_before_torch_comes(tmp_path, monkeypatch, capsys):
 def test_every_command_that_runs_networks_takes_threads():
     (commands,) = (a for a in make_parser()._actions if isinstance(a.choices, dict))
     found = {name for name, sub in commands.choices.items() if "--threads" in sub.format_help()}
-    assert found == {"new", "label", "round", "predict", "export", "apply", "run", "demo", "pretrain", "bench"}
+    rounds = {"new", "label", "round", "predict", "export", "apply", "run", "demo", "pretrain", "bench"}
+    between = {"groups", "accept", "doubts", "similar", "check-class", "answers", "average"}
+    assert found == rounds | between
 
 
 def python(*words, **how):
