@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from tomotutor.data.overlaps import overlapping
 from tomotutor.learn import groups as groupings
-from tomotutor.learn.groups import Groups, answer_groups, find_groups, overlapping, similar
+from tomotutor.learn.groups import Groups, answer_groups, find_groups, similar
 from tomotutor.learn.results import Answers
 
 

@@ -55,7 +55,7 @@ def test_killed_while_labeling(session_folder):
     rng = random.Random(0)
     acknowledged = {}
     for _ in range(6):
-        acknowledged |= run_and_kill(session_folder, "label", rng.uniform(0, 0.3))
+        acknowledged |= run_and_kill(session_folder, "label", rng.uniform(0, 0.06))
         session = Session(session_folder)  # the lock of the killed one is gone
         labels = {session.pool.ids[row]: name for row, name in session.labels().items()}
         session.close()
@@ -84,3 +84,16 @@ def test_killed_while_training_and_writing_rounds(session_folder):
             rounds += 1
         session.close()
     assert rounds >= 1
+
+
+def test_the_first_labels_wait_for_no_torch(session_folder):
+    code = """
+import sys
+from tomotutor.session import Session
+session = Session(sys.argv[1])
+session.label(session.current.id, "ball")
+session.upcoming(5), session.status
+print([name for name in ("torch", "sklearn") if name in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code, str(session_folder)], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"

@@ -14,6 +14,7 @@ import numpy as np
 
 from tomotutor.base.errors import TomoTutorError, reason, shown
 from tomotutor.base.files import new_folder, safe_names
+from tomotutor.data.overlaps import overlapping
 from tomotutor.data.pool import Pool, concat
 from tomotutor.data.sources import Opened, Source, open_input
 from tomotutor.data.sources.copies import absolute, copy_lists, in_folder
@@ -216,8 +217,6 @@ def overlaps(opened: Opened) -> np.ndarray:
     """Return a number for each item of an input: picks of one tomogram nearer to each other than a quarter of the edge
     of the box share it, others have their own row.
     """
-    from tomotutor.learn.groups import overlapping
-
     pool = opened.pool
     if opened.particles is None or not pool.voxel_size_angst:
         return np.arange(len(pool))

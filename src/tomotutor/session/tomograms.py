@@ -24,7 +24,7 @@ def tomogram_of(core: Core, row: int, *, denoised: bool = False) -> Tomogram | N
 
 def crowded(tomogram: Tomogram, radius: float) -> np.ndarray:
     """Return which picks lie at most `radius` voxels from another one, (N,) bool."""
-    from tomotutor.learn.groups import overlapping
+    from tomotutor.data.overlaps import overlapping
 
     group_N = overlapping(tomogram.zyx_N3, np.zeros(len(tomogram.rows), np.int64), radius)
     return np.bincount(group_N, minlength=len(group_N))[group_N] > 1
