@@ -157,6 +157,7 @@ class WelcomePage(QWidget):
         self.say("cancelled" if isinstance(problem, CancelledError) else str(problem) or type(problem).__name__)
 
     def _made(self, result: tuple[Path, Created, str]) -> None:
+        psygnal.emit_queued()  # what the worker told last comes before its end
         self._making = None
         self._set_busy(False)
         folder, made, problem = result
