@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 from qtpy.QtCore import QSettings, Qt
 from qtpy.QtTest import QTest
@@ -5,6 +7,7 @@ from qtpy.QtTest import QTest
 from helpers import FAST
 from tomotutor.data.sources import Source
 from tomotutor.gui.dock import TomoTutorDock
+from tomotutor.gui.garbage import collect_anywhere
 from tomotutor.learn.models import build_pair
 from tomotutor.learn.start import write_start
 from tomotutor.session import Session
@@ -18,6 +21,14 @@ def own_settings(tmp_path_factory):
     QSettings.setPath(
         QSettings.Format.NativeFormat, QSettings.Scope.UserScope, str(tmp_path_factory.mktemp("settings"))
     )
+
+
+@pytest.fixture(autouse=True, scope="package")
+def collector():
+    """Python's own garbage collection, for the tests after these, which have no event loop."""
+    yield
+    gc.collect()
+    collect_anywhere()
 
 
 @pytest.fixture

@@ -2,57 +2,90 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from superqt.utils import create_worker
+import psygnal
+from psygnal.qt import start_emitting_from_queue
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.gui.garbage import collect_in_main_thread
+
+_EMIT_MS = 10  # how often signals of other threads are brought to the main one; 0, the default, takes a whole core
+
+
+def hear_threads() -> None:
+    """Bring signals of other threads to the main one, where they are connected with `thread="main"`; keep Qt's objects
+    out of the hands of other threads.
+    """
+    start_emitting_from_queue(msec=_EMIT_MS)
+    collect_in_main_thread()
+
+
+def told(problem: Exception) -> str:
+    """Return what the person reads of a failure."""
+    if isinstance(problem, TomoTutorError):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
 
 
 class Background:
-    """Runs one function at a time; where it is asked again meanwhile, it runs once more when the first has ended.
+    """Runs functions in a thread, one at a time. Of those that wait only the newest is run; what the others would have
+    found nobody wants any more.
+
+    Qt's own workers (QRunnable) are not used: PySide deletes them while they run, and their results are lost.
 
     Parameters
     ----------
-    function : callable
-        Called in a thread.
-    returned : callable
-        Called in the main thread with its result.
+    found : callable
+        Called in the main thread with what a function returned.
     failed : callable
-        Called in the main thread with what it raised.
+        Called in the main thread with the exception that it raised.
     """
 
-    def __init__(
-        self, function: Callable[[], Any], returned: Callable[[Any], object], failed: Callable[[Exception], object]
-    ) -> None:
-        self._function, self._returned, self._failed = function, returned, failed
-        self._runs, self._again, self._ended = False, False, False
+    _ended = psygnal.Signal(object, object)  # what to call, and with what
+
+    def __init__(self, found: Callable[[Any], object], failed: Callable[[Exception], object]) -> None:
+        self._found, self._failed = found, failed
+        self._waiting: Callable[[], object] | None = None
+        self._runs, self._is_open = False, True
+        self._ended.connect(self._end, thread="main")
+        hear_threads()
 
     @property
     def runs(self) -> bool:
-        """Whether it runs."""
+        """Whether something runs."""
         return self._runs
 
-    def ask(self) -> None:
-        """Run it soon."""
-        if self._ended:
-            return
-        if self._runs:
-            self._again = True
-            return
-        self._runs, self._again = True, False
-        worker = create_worker(self._function, _ignore_errors=True)
-        worker.returned.connect(lambda result: self._end(self._returned, result))
-        worker.errored.connect(lambda problem: self._end(self._failed, problem))
-        worker.start()
+    def ask(self, function: Callable[..., object], *args: object) -> None:
+        """Run `function` as soon as what runs has ended, unless something newer is asked for until then."""
+        self._waiting = partial(function, *args)
+        if not self._runs:
+            self._start()
+
+    def _start(self) -> None:
+        function, self._waiting = self._waiting, None
+        if function is not None and self._is_open:
+            self._runs = True
+            threading.Thread(target=self._work, args=(function,), name="tomotutor-background").start()
+
+    def _work(self, function: Callable[[], object]) -> None:
+        try:
+            result = function()
+        except Exception as problem:
+            self._ended.emit(self._failed, problem)
+        else:
+            self._ended.emit(self._found, result)
+
+    def _end(self, tell: Callable[[Any], object], what: object) -> None:
+        self._runs = False
+        if self._is_open:
+            tell(what)
+        if not self._runs:  # what was told may have asked for more
+            self._start()
 
     def stop(self) -> None:
-        """Tell nobody from here on."""
-        self._ended = True
-
-    def _end(self, told: Callable[[Any], object], result: Any) -> None:
-        self._runs = False
-        if self._ended:
-            return
-        told(result)
-        if self._again:
-            self.ask()
+        """Run nothing more, and tell of nothing more."""
+        self._is_open, self._waiting = False, None

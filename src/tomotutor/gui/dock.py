@@ -9,7 +9,6 @@ from pathlib import Path
 
 from napari.settings import get_settings
 from napari.viewer import Viewer
-from psygnal.qt import start_emitting_from_queue
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QApplication, QScrollArea, QStackedLayout, QWidget
@@ -17,13 +16,13 @@ from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui import settings
+from tomotutor.gui.background import hear_threads
 from tomotutor.gui.canvas.stage import OURS
 from tomotutor.gui.label.page import LabelPage
 from tomotutor.gui.welcome.page import WelcomePage
 from tomotutor.session import Session
 
 _BELOW, _LEAST = 0.28, 640  # share of the window that Particles takes, and pixels that it leaves for the rest
-_EMIT_MS = 20  # how often signals of other threads are brought to the main one; 0, the default, takes a whole core
 _stopping: dict[Path, Session] = {}  # closed sessions whose training has not stopped yet
 
 
@@ -50,7 +49,7 @@ class TomoTutorDock(QWidget):
         self._stack.addWidget(self._area)
         self.page: LabelPage | None = None
         self.setMinimumWidth(480)
-        start_emitting_from_queue(msec=_EMIT_MS)
+        hear_threads()
         application = QApplication.instance()
         assert application is not None
         application.installEventFilter(self)

@@ -53,7 +53,7 @@ class StatusLine(QWidget):
         self._session, self._masks = session, session.is_segmentation
         self._status = session.status
         self._judgement, self._reason = "", ""
-        self._judging = Background(self._judge, self._have_judgement, lambda _: None)
+        self._judging = Background(self._have_judgement, lambda _: None)
         self.text = QLabel()
         self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.text.setMinimumWidth(120)
@@ -136,7 +136,7 @@ class StatusLine(QWidget):
     def judge(self) -> None:
         """Find out, in the background, how right the answers are."""
         if not self._masks:
-            self._judging.ask()
+            self._judging.ask(self._judge)
 
     def _judge(self) -> tuple[str, str]:
         found = self._session.answering.estimate()

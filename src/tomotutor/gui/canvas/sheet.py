@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QWidget
 from typing_extensions import override
 
 from tomotutor.export.rendering import project, turn
+from tomotutor.gui.background import Background, told
 from tomotutor.gui.canvas.item import limits_of, prepared
-from tomotutor.gui.canvas.latest import Latest
 from tomotutor.gui.theme import class_colours
 from tomotutor.session.status import ItemView
 
@@ -58,11 +58,9 @@ class Sheet(QWidget):
         self._pressed: QPointF | None = None
         self._last: QPointF | None = None
         self._current: int | None = None
-        self._reading, self._rendering = Latest(self), Latest(self)
-        self._reading.found.connect(self._take)
-        self._rendering.found.connect(self._paint)
-        for job in (self._reading, self._rendering):
-            job.failed.connect(self.failed)
+        self._reading, self._rendering = (
+            Background(found, lambda problem: self.failed.emit(told(problem))) for found in (self._take, self._paint)
+        )
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_REST_MS)

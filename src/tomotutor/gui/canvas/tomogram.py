@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QWidget
 from typing_extensions import override
 
 from tomotutor.data.sources.parent import Tomogram
+from tomotutor.gui.background import Background, told
 from tomotutor.gui.canvas.item import smooth
-from tomotutor.gui.canvas.latest import Latest
 from tomotutor.gui.canvas.stage import OURS
 from tomotutor.gui.theme import class_colours
 from tomotutor.session import Session
@@ -56,12 +56,10 @@ class TomogramView(QObject):
         self._is_shown = False
         self._crowded_N = np.zeros(0, bool)
         self._drawn_z, self._drawn_N = -1, np.zeros(0, bool)
-        self._opening, self._reading, self._crowding = (Latest(self) for _ in range(3))
-        self._opening.found.connect(self._opened)
-        self._reading.found.connect(self._draw_slab)
-        self._crowding.found.connect(self._mark)
-        for job in (self._opening, self._reading, self._crowding):
-            job.failed.connect(self.failed)
+        self._opening, self._reading, self._crowding = (
+            Background(found, lambda problem: self.failed.emit(told(problem)))
+            for found in (self._opened, self._draw_slab, self._mark)
+        )
         self.controls = QWidget()
         self._build()
 

@@ -28,7 +28,7 @@ from tomotutor.base.errors import CancelledError
 from tomotutor.base.progress import Progress
 from tomotutor.export.answers import answers_for, export
 from tomotutor.formats.particles.lists import LISTS
-from tomotutor.gui.background import Background
+from tomotutor.gui.background import Background, told
 from tomotutor.gui.notice import Notice
 from tomotutor.session import Session
 
@@ -110,9 +110,9 @@ class ExportDialog(QDialog):
         self.format.currentIndexChanged.connect(lambda _: self.per_class.setEnabled(self._kind in LISTS))
         self.per_class.setEnabled(self._kind in LISTS)
         self._progressed.connect(self._show_progress, thread="main")
-        self._counting = Background(self._count, self._counted, lambda problem: self.counts.setText(str(problem)))
-        self._exporting = Background(self._export, self._exported, self._failed)
-        self._counting.ask()
+        self._counting = Background(self._counted, lambda problem: self.counts.setText(told(problem)))
+        self._exporting = Background(self._exported, self._failed)
+        self._counting.ask(self._count)
 
     @property
     def _kind(self) -> str:
@@ -175,7 +175,7 @@ class ExportDialog(QDialog):
         self.notice.say("")
         self.bar.setRange(0, 0)
         self._set_running(True)
-        self._exporting.ask()
+        self._exporting.ask(self._export)
 
     def _set_running(self, on: bool) -> None:
         self.bar.setVisible(on)
@@ -205,8 +205,7 @@ class ExportDialog(QDialog):
 
     def _failed(self, problem: Exception) -> None:
         self._set_running(False)
-        text = "cancelled" if isinstance(problem, CancelledError) else str(problem) or type(problem).__name__
-        self.notice.say(text)
+        self.notice.say("cancelled" if isinstance(problem, CancelledError) else told(problem))
 
     def _cancel(self) -> None:
         if self.runs:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.gui.canvas.latest import Latest
+from tomotutor.gui.background import Background, told
 from tomotutor.gui.model.confusion import ConfusionTable
 from tomotutor.gui.model.curve import CurveCanvas
 from tomotutor.gui.model.pool_map import PoolMapCanvas
@@ -68,9 +68,7 @@ class ModelPage(QWidget):
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.advice)
         layout.addWidget(self.tabs, 1)
-        self._computing = Latest(self)
-        self._computing.found.connect(self.set_report)
-        self._computing.failed.connect(self.said)
+        self._computing = Background(self.set_report, lambda problem: self.said.emit(told(problem)))
         self.map.clicked.connect(self.item_wanted)
         self.map.lassoed.connect(lambda rows: self.rows_chosen.emit(rows, f"{len(rows)} of the map"))
         self.confusion.clicked_cell.connect(self._choose_cell)

@@ -56,7 +56,7 @@ class ParticleGrid(QAbstractScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumHeight(_HEADER + self._size + _CAPTION)
-        thumbnails.made.connect(self.viewport().update)
+        thumbnails.made.connect(self._repaint)
 
     @override
     def sizeHint(self) -> QSize:
@@ -189,6 +189,9 @@ class ParticleGrid(QAbstractScrollArea):
         return None
 
     # ---- painting ----------------------------------------------------------------------------------------------------
+
+    def _repaint(self) -> None:
+        self.viewport().update()
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSizePolic
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.export.figures import thumbnail
-from tomotutor.gui.background import Background
+from tomotutor.gui.background import Background, told
 from tomotutor.gui.dialogs.average import AverageDialog, average_of
 from tomotutor.gui.keys import quiet_button
 from tomotutor.gui.particles.grid import ParticleGrid
@@ -60,14 +60,12 @@ class ParticlesPage(QWidget):
         self._groups: list[Group] = []
         self._doubted: np.ndarray | None = None
         self._nearest: np.ndarray | None = None
-        self.thumbnails = Thumbnails(self._picture, self)
+        self.thumbnails = Thumbnails(self._picture)
         self.grid = ParticleGrid(self.thumbnails, len(session.ids), colours)
-        self._finding_groups = Background(lambda: groups_of(session), self._have_groups, self._failed)
-        self._doubting = Background(self._find_doubts, self._have_doubts, self._failed)
-        self._averaging = Background(lambda: average_of(session, self._to_average), self._have_average, self._failed)
-        self._comparing = Background(self._find_like, self._have_like, self._failed)
-        self._to_average = np.zeros(0, np.int64)
-        self._model_row = 0
+        self._finding_groups, self._doubting, self._averaging, self._comparing = (
+            Background(found, self._failed)
+            for found in (self._have_groups, self._have_doubts, self._have_average, self._have_like)
+        )
         self._build()
         self.refresh()
 
@@ -164,9 +162,9 @@ class ParticlesPage(QWidget):
         """Show new answers; what takes long is found again in the background, if it is shown."""
         show = self.show_box.currentText()
         if show == "groups":
-            self._finding_groups.ask()
+            self._finding_groups.ask(groups_of, self._session)
         elif show == "doubted":
-            self._doubting.ask()
+            self._doubting.ask(self._find_doubts)
         self.refresh()
 
     def refresh_classes(self) -> None:
@@ -253,20 +251,16 @@ class ParticlesPage(QWidget):
         """Sort by likeness to the first selected particle, else to the current one."""
         rows, current = self.grid.selected, self._session.current
         if len(rows):
-            self._model_row = int(rows[0])
+            self._comparing.ask(self._find_like, int(rows[0]))
         elif current is not None:
-            self._model_row = current.row
-        else:
-            return
-        self._comparing.ask()
+            self._comparing.ask(self._find_like, current.row)
 
     def average(self) -> None:
         """Show the average of the selection."""
         rows = self.grid.selected
         if len(rows) and self._session.pool.ndim == 3:
-            self._to_average = rows
             self.said.emit(f"averaging {len(rows)} particles …")
-            self._averaging.ask()
+            self._averaging.ask(average_of, self._session, rows)
         elif not len(rows):
             self.said.emit("select particles in the grid first: A shows their average")
 
@@ -276,8 +270,8 @@ class ParticlesPage(QWidget):
         found = self._session.answering.doubts()
         return np.zeros(0, np.int64) if found is None else found.wrong(_DOUBTED)
 
-    def _find_like(self) -> np.ndarray:
-        return np.concatenate([[self._model_row], self._session.answering.similar(self._model_row, _LIKE)])
+    def _find_like(self, row: int) -> np.ndarray:
+        return np.concatenate([[row], self._session.answering.similar(row, _LIKE)])
 
     def _have_groups(self, groups: list[Group]) -> None:
         self._groups = groups
@@ -302,7 +296,7 @@ class ParticlesPage(QWidget):
         self.popup.show()
 
     def _failed(self, problem: Exception) -> None:
-        self.said.emit(str(problem) or type(problem).__name__)
+        self.said.emit(told(problem))
         self.refresh()
 
     def stop(self) -> None:

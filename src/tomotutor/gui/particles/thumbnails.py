@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+import psygnal
 from qtpy.QtGui import QImage
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.gui.background import hear_threads
 from tomotutor.gui.label.slices import to_image
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ _KEPT = 20_000  # pictures in memory, of 1 to 4 KB
 _AT_ONCE = 16  # pictures between two looks at what is wanted now
 
 
-class Thumbnails(QObject):
+class Thumbnails:
     """Makes pictures of rows and keeps them. `made` tells that some are there.
 
     Parameters
@@ -29,16 +30,18 @@ class Thumbnails(QObject):
         Pool row to (y, x) or (y, x, 3) from 0 to 1; called in the thread.
     """
 
-    made = Signal()
+    made = psygnal.Signal()
+    _made = psygnal.Signal()  # the same, in the thread
 
-    def __init__(self, picture: Callable[[int], np.ndarray], parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, picture: Callable[[int], np.ndarray]) -> None:
         self._picture = picture
         self._images: OrderedDict[int, QImage] = OrderedDict()
         self._wanted: list[int] = []
         self._wake = threading.Condition()
         self._age = 0  # pictures of an earlier one are thrown away
         self._ended = False
+        hear_threads()
+        self._made.connect(self._tell, thread="main")
         self._thread = threading.Thread(target=self._make, name="tomotutor-thumbnails", daemon=True)
         self._thread.start()
 
@@ -66,6 +69,10 @@ class Thumbnails(QObject):
             self._ended = True
             self._wake.notify()
 
+    def _tell(self) -> None:
+        if not self._ended:
+            self.made.emit()
+
     def _make(self) -> None:
         while True:
             with self._wake:
@@ -82,7 +89,7 @@ class Thumbnails(QObject):
                     self._images.update(found)
                 while len(self._images) > _KEPT:
                     self._images.popitem(last=False)
-            self.made.emit()
+            self._made.emit()
 
     def _one(self, row: int) -> QImage:
         try:

@@ -20,10 +20,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import create_worker
 
 from tomotutor.base.errors import CancelledError
 from tomotutor.base.progress import Report
+from tomotutor.gui.background import Background, told
 from tomotutor.gui.notice import Notice
 from tomotutor.gui.welcome.new_session import NewSessionPage
 from tomotutor.gui.welcome.recent import RecentSessions
@@ -47,6 +47,7 @@ class WelcomePage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._making: _Making | None = None
+        self._work = Background(self._made, self._failed)
         self.buttons: dict[str, QPushButton] = {}
         self.recent = RecentSessions()
         self.recent.chosen.connect(lambda folder: self.opened.emit(folder, ""))
@@ -124,12 +125,9 @@ class WelcomePage(QWidget):
         """Run `function`, which makes the session `folder`, off the main thread; look around in it, then open it."""
         making = self._making = _Making(folder)
         making.progressed.connect(self._progressed, thread="main")
-        worker = create_worker(making.make, function, _ignore_errors=True)
-        worker.returned.connect(self._made)
-        worker.errored.connect(self._failed)
         self._set_busy(True)
         self.say("")
-        worker.start()
+        self._work.ask(making.make, function)
 
     def cancel(self) -> None:
         """Stop making a session, if one is made."""
@@ -154,10 +152,9 @@ class WelcomePage(QWidget):
     def _failed(self, problem: Exception) -> None:
         self._making = None
         self._set_busy(False)
-        self.say("cancelled" if isinstance(problem, CancelledError) else str(problem) or type(problem).__name__)
+        self.say("cancelled" if isinstance(problem, CancelledError) else told(problem))
 
     def _made(self, result: tuple[Path, Created, str]) -> None:
-        psygnal.emit_queued()  # what the worker told last comes before its end
         self._making = None
         self._set_busy(False)
         folder, made, problem = result

@@ -1,0 +1,79 @@
+"""Work in threads beside a window."""
+
+import threading
+import time
+import weakref
+
+import pytest
+
+from tomotutor.base.errors import TomoTutorError
+from tomotutor.gui.background import Background, told
+
+
+def busy():
+    return [[number] for number in range(200_000)]
+
+
+def in_thread(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+def test_garbage_is_collected_in_the_main_thread_alone(dock, qtbot):
+    class Cycle:
+        pass
+
+    seen = []
+    for _ in range(20):
+        garbage = Cycle()
+        garbage.itself = garbage
+        weakref.finalize(garbage, lambda: seen.append(threading.current_thread()))
+    del garbage
+    in_thread(busy)  # makes enough objects for Python to collect in the middle
+    assert seen == []
+    qtbot.waitUntil(lambda: len(seen) == 20)
+    assert set(seen) == {threading.main_thread()}
+
+
+def test_no_result_is_lost_and_the_newest_wins(qtbot):
+    found = []
+    work = Background(found.append, lambda problem: found.append(str(problem)))
+    for number in range(300):  # one after the other
+        work.ask(lambda number=number: (busy(), number)[1])
+        if number % 50 == 0:
+            qtbot.waitUntil(lambda number=number: not work.runs and found[-1] == number)
+    qtbot.waitUntil(lambda: not work.runs)
+    assert found[-1] == 299
+    assert len(found) < 300  # those that waited were given up
+    assert found == sorted(found)
+
+
+def test_a_failure_is_told_in_the_main_thread_and_nothing_after_the_end(qtbot):
+    heard = []
+    work = Background(heard.append, lambda problem: heard.append((told(problem), threading.current_thread())))
+
+    def fail():
+        raise TomoTutorError("t.mrc: damaged")
+
+    work.ask(fail)
+    qtbot.waitUntil(lambda: len(heard) == 1)
+    assert heard == [("t.mrc: damaged", threading.main_thread())]
+    release = threading.Event()
+    work.ask(release.wait)
+    work.stop()
+    release.set()
+    qtbot.waitUntil(lambda: not work.runs)
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("problem, text", [(ValueError("odd"), "ValueError: odd"), (KeyError(), "KeyError")])
+def test_an_unforeseen_error_names_its_kind(problem, text):
+    assert told(problem) == text
+
+
+def test_a_window_answers_while_something_runs(qtbot):
+    work, ticks = Background(lambda _: None, lambda _: None), []
+    work.ask(time.sleep, 0.2)
+    qtbot.waitUntil(lambda: ticks.append(1) or not work.runs)
+    assert len(ticks) > 3
