@@ -20,8 +20,9 @@ demo: setup  ## the main job: napari on the sample session, or the same rounds h
 	@.ci/system-packages || echo "(going on without them)"
 	$(BIN)/tomotutor demo --dir demo
 
+# a process a core, each with one thread: threads of several processes would wait for each other
 test: setup system lint  ## all tests but the slow ones
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-slow: setup system  ## the slow ones
 	$(BIN)/python -m pytest -m slow

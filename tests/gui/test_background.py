@@ -5,9 +5,12 @@ import time
 import weakref
 
 import pytest
+from qtpy.QtCore import QCoreApplication, QEvent
+from shiboken6 import isValid
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.background import Background, told
+from tomotutor.gui.welcome.page import WelcomePage
 
 
 def busy():
@@ -30,10 +33,12 @@ def test_garbage_is_collected_in_the_main_thread_alone(dock, qtbot):
         garbage.itself = garbage
         weakref.finalize(garbage, lambda: seen.append(threading.current_thread()))
     del garbage
-    in_thread(busy)  # makes enough objects for Python to collect in the middle
+    kept = []
+    in_thread(lambda: kept.extend(busy()))  # enough objects for Python to collect in the middle
     assert seen == []
     qtbot.waitUntil(lambda: len(seen) == 20)
     assert set(seen) == {threading.main_thread()}
+    assert kept
 
 
 def test_no_result_is_lost_and_the_newest_wins(qtbot):
@@ -60,11 +65,13 @@ def test_a_failure_is_told_in_the_main_thread_and_nothing_after_the_end(qtbot):
     qtbot.waitUntil(lambda: len(heard) == 1)
     assert heard == [("t.mrc: damaged", threading.main_thread())]
     release = threading.Event()
-    work.ask(release.wait)
+    work.ask(lambda: (release.wait(), heard.append("ran")))
     work.stop()
+    assert not work.runs
     release.set()
-    qtbot.waitUntil(lambda: not work.runs)
-    assert len(heard) == 1
+    qtbot.waitUntil(lambda: heard[1:] == ["ran"])
+    qtbot.wait(50)
+    assert heard[1:] == ["ran"]
 
 
 @pytest.mark.parametrize("problem, text", [(ValueError("odd"), "ValueError: odd"), (KeyError(), "KeyError")])
@@ -77,3 +84,22 @@ def test_a_window_answers_while_something_runs(qtbot):
     work.ask(time.sleep, 0.2)
     qtbot.waitUntil(lambda: ticks.append(1) or not work.runs)
     assert len(ticks) > 3
+
+
+def test_a_page_that_is_gone_hears_nothing(qtbot, tmp_path):
+    page, release, tried = WelcomePage(), threading.Event(), []
+
+    def wait(report):
+        release.wait()
+        tried.append(1)
+        raise TomoTutorError("late")
+
+    page.make(tmp_path, wait)
+    page.deleteLater()
+    QCoreApplication.sendPostedEvents(page, QEvent.Type.DeferredDelete)
+    assert not isValid(page)
+    release.set()
+    with qtbot.captureExceptions() as problems:
+        qtbot.waitUntil(lambda: tried == [1])
+        qtbot.wait(100)
+    assert problems == []

@@ -34,7 +34,7 @@ def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
 
 def test_sample_from_the_start_page(dock, qtbot):
     qtbot.mouseClick(dock.welcome.buttons["Try the sample"], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=120000)
     assert dock.page.session.status.items > 150
     folder, closed = dock.page.session.folder, closing_of(dock.page.session)
     dock.leave()
@@ -70,7 +70,7 @@ def test_new_session(dock, qtbot, array_file, tmp_path):
     assert not dock.welcome.new.tomograms.enabled
     dock.welcome.new.start.value = "from scratch"
     qtbot.mouseClick(dock.welcome.new.create_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=120000)
     assert dock.page.session.classes == ("ball", "slab", "junk")
     assert dock.page.session.status.items == 60
 
@@ -86,7 +86,7 @@ def test_a_mistake_in_a_new_session_is_said_and_what_was_typed_stays(dock, qtbot
     assert (page.classes.value, str(page.folder.value)) == ("ball, slab", str(tmp_path / "made"))
     page.path.value, page.start.value = array_file, "from scratch"
     qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.page is not None, timeout=30000)
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=120000)
     assert dock.page.session.folder == tmp_path / "made"
 
 
@@ -99,7 +99,7 @@ def test_making_a_session_can_be_cancelled(dock, qtbot, tmp_path):
     fill_in(page, tmp_path / "big.npy", tmp_path / "made")
     qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
     qtbot.mouseClick(dock.welcome.stop, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.welcome.notice.text() == "cancelled", timeout=30000)
+    qtbot.waitUntil(lambda: dock.welcome.notice.text() == "cancelled", timeout=120000)
     assert dock.page is None
     assert not (tmp_path / "made").exists()
 

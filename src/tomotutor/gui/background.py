@@ -56,8 +56,8 @@ class Background:
 
     @property
     def runs(self) -> bool:
-        """Whether something runs."""
-        return self._runs
+        """Whether something runs whose result somebody waits for."""
+        return self._runs and self._is_open
 
     def ask(self, function: Callable[..., object], *args: object) -> None:
         """Run `function` as soon as what runs has ended, unless something newer is asked for until then."""

@@ -48,6 +48,7 @@ class WelcomePage(QWidget):
         super().__init__(parent)
         self._making: _Making | None = None
         self._work = Background(self._made, self._failed)
+        self.destroyed.connect(self._work.stop)
         self.buttons: dict[str, QPushButton] = {}
         self.recent = RecentSessions()
         self.recent.chosen.connect(lambda folder: self.opened.emit(folder, ""))
@@ -144,7 +145,7 @@ class WelcomePage(QWidget):
             page.setEnabled(not busy)
 
     def _progressed(self, text: str, done: int, total: int) -> None:
-        if self._making is not None:
+        if self._work.runs:
             self.say(text)
             self.bar.setRange(0, total)
             self.bar.setValue(done)
