@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -31,7 +32,7 @@ from tomotutor.simulate.rotation import place
 from tomotutor.simulate.structures import read_atoms, read_trace
 
 BOX, VOXEL_ANGST, RESOLUTION_ANGST = 32, 12.0, 20.0
-LIMIT, NEAR, ROTATIONS, BEST = 0.85, 0.78, 4608, 3
+LIMIT, NEAR, ROTATIONS, BEST = 0.85, 0.8, 4608, 2
 SEED, EACH, LEAST_KDA = 0, 10, 200.0
 # of complexes that are excluded, by what they are
 KNOWN = {
@@ -105,18 +106,19 @@ def refined(fine: torch.Tensor, other: torch.Tensor, matrix_33: np.ndarray) -> f
     return best
 
 
-def relatives(fine: torch.Tensor, others_KV: torch.Tensor, matrix_R33: np.ndarray) -> dict[int, float]:
-    """Return the numbers of the maps that a density is related to, with their correlations."""
+def relatives(fine: torch.Tensor, others_KV: torch.Tensor, matrix_R33: np.ndarray) -> Iterator[tuple[int, float]]:
+    """Give the numbers of the maps that a density is related to, with their correlations, the nearest first."""
     found = coarse(fine, others_KV, matrix_R33)
-    highest_K, related = found.amax(0), {}
-    for k in torch.nonzero(highest_K >= NEAR).flatten().tolist():
+    highest_K = found.amax(0)
+    for k in highest_K.argsort(descending=True).tolist():
         r = float(highest_K[k])
+        if r < NEAR:
+            return
         for row in found[:, k].topk(BEST).indices.tolist():
             if r < LIMIT:
                 r = max(r, refined(fine, others_KV[k], matrix_R33[row]))
         if r >= LIMIT:
-            related[k] = round(r, 3)
-    return related
+            yield k, round(r, 3)
 
 
 def all_structures(data: Path, scratch: Path) -> Iterator[Structure]:
@@ -152,14 +154,13 @@ def main(data: Path, out: Path) -> None:
     with (data / "structures_more" / "table.csv").open() as handle:
         mass = {row["id"]: float(row["mass_kDa"]) for row in csv.DictReader(handle)}
     excluded = read_card(SHIPPED)["excluded"]
-    related = {name: {"of": of, "correlation": None} for name, of in KNOWN.items()}
+    related: dict[str, dict[str, Any]] = {name: {"of": of, "correlation": None} for name, of in KNOWN.items()}
     for name in excluded:
         if name in names:
             k = names.index(name)
-            for other, r in relatives(fine[k], others_KV, matrix_R33).items():
-                if names[other] not in excluded:
-                    related[names[other]] = {"of": name, "correlation": r}
-    print(f"relatives of what is excluded: {related}", flush=True)
+            found = {names[o]: r for o, r in relatives(fine[k], others_KV, matrix_R33) if names[o] not in excluded}
+            related |= {other: {"of": name, "correlation": r} for other, r in found.items()}
+            print(f"relatives of {name}, which is excluded: {found or 'none'}", flush=True)
     taken: list[str] = []
     drawn = np.random.default_rng(SEED).permutation([name for name in mass if mass[name] >= LEAST_KDA])
     for name in map(str, drawn):
@@ -168,9 +169,9 @@ def main(data: Path, out: Path) -> None:
         if name in related or name not in names:
             continue
         k = names.index(name)
-        found = {names[o]: r for o, r in relatives(fine[k], others_KV, matrix_R33).items() if o != k}
-        print(f"{name}: {found or 'taken'}", flush=True)
-        if not found:
+        first = next(((names[o], r) for o, r in relatives(fine[k], others_KV, matrix_R33) if o != k), None)
+        print(f"{name}: {first or 'taken'}", flush=True)
+        if not first:
             taken.append(name)
     record = {
         "command": "python docs/benchmarks/relatives.py DATA docs/benchmarks/set_aside.json",

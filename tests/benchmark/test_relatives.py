@@ -37,7 +37,7 @@ def test_the_same_complex_is_found_in_any_pose_and_another_is_not(script):
     matrix_R33 = script.rotations(1500)
     np.testing.assert_allclose(matrix_R33 @ matrix_R33.swapaxes(1, 2), np.tile(np.eye(3), (1500, 1, 1)), atol=1e-12)
     script.NEAR = 0.5  # moved by two voxels it is far from itself without a translation
-    found = script.relatives(own, others_KV, matrix_R33)
+    found = dict(script.relatives(own, others_KV, matrix_R33))
     assert list(found) == [0]
     assert found[0] > 0.95
     best_angle = [

@@ -122,10 +122,10 @@ def test_stages_are_told_and_a_stopped_pretraining_leaves_its_checkpoint(tmp_pat
 
     with pytest.raises(CancelledError):
         run(tmp_path / "b", report=stop)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.checkpoint"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.checkpoint", "b.densities"]
     told.clear()
     run(tmp_path / "b", report=told.append)
-    assert "train" not in {p.stage for p in told}
+    assert {p.stage for p in told} == {"score"}
     assert same(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
 
 
@@ -176,6 +176,36 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
             run(tmp_path / "a")
 
 
+def test_densities_are_made_again_only_where_they_must_be(tmp_path):
+    """Of a structure that has changed, of another range or box, or where the file is damaged."""
+
+    def stages(variation=SMALL):
+        told = []
+
+        def stop_at_training(progress):
+            told.append(progress.stage)
+            if progress.stage == "train":
+                raise CancelledError
+
+        (tmp_path / "a.checkpoint").unlink(missing_ok=True)
+        structures = [Structure("map", tmp_path / "map.mrc"), Structure("ferritin")]
+        with pytest.raises(CancelledError):
+            pretrain(tmp_path / "a", structures, QUICK, variation, Compute(), stop_at_training)
+        return set(told)
+
+    write_mrc(tmp_path / "map.mrc", two_kinds(1, 16)[0][0].clip(0), 10.0)
+    assert stages() == {"densities", "train"}
+    assert stages() == {"train"}
+    assert stages(Variation(**{**vars(SMALL), "snr": (0.1, 0.2)})) == {"train"}
+    assert stages(Variation(**{**vars(SMALL), "box": 20})) == {"densities", "train"}
+    assert stages(Variation(**{**vars(SMALL), "voxel_size_angst": (10.0, 15.0)})) == {"densities", "train"}
+    assert stages() == {"densities", "train"}
+    write_mrc(tmp_path / "map.mrc", two_kinds(1, 16, seed=5)[0][0].clip(0), 10.0)
+    assert stages() == {"densities", "train"}
+    (tmp_path / "a.densities").write_bytes(b"nothing of the kind")
+    assert stages() == {"densities", "train"}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.slow
 def test_killed_at_any_moment_and_given_again(tmp_path):
@@ -223,7 +253,7 @@ def test_a_lost_worker_is_one_sentence(tmp_path, monkeypatch, problem, kind, mes
     monkeypatch.setattr(module, "learn", lose)
     with pytest.raises(kind, match=re.escape(message)):
         run(tmp_path / "a")
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.densities"]
 
 
 COMMAND = [

@@ -33,6 +33,7 @@ from tomotutor.learn.start import write_start
 from tomotutor.learn.strategies import Strategy
 from tomotutor.learn.train import learn, predict
 from tomotutor.simulate.densities import Structure
+from tomotutor.simulate.library_file import read_library, write_library
 from tomotutor.simulate.variation import Variation
 from tomotutor.simulate.varied import Library, make_library, make_varied
 
@@ -129,8 +130,8 @@ def pretrain(
     """Train a pair on complexes simulated on the fly, and write it as a start for sessions.
 
     A checkpoint beside the folder (see `checkpoint_path`) is written now and then, after the last mini-batch and when
-    `report` raises CancelledError; with it the same call goes on where it was. Only the number of steps (the rates then
-    follow the new length), workers and where it runs may change.
+    `report` raises CancelledError; with it, and the densities beside it, the same call goes on where it was. Only the
+    number of steps (the rates then follow the new length), workers and where it runs may change.
 
     Parameters
     ----------
@@ -170,9 +171,7 @@ def pretrain(
             f"{checkpoint.path}: {checkpoint.done} mini-batches are done already; expected as many steps or more, "
             f"found {settings.steps}"
         )
-    library = library or make_library(
-        structures, variation, lambda done, total: report(Progress("densities", done, total)), settings.workers
-    )
+    library = library or _densities(checkpoint.path, structures, run, settings, variation, report)
     # without workers a GPU simulates what it trains on
     simulates = compute.device if compute.device.startswith("cuda") and not settings.workers else "cpu"
     library = library.to(simulates)
@@ -244,7 +243,32 @@ def pretrain(
     with new_folder(folder) as partial:
         write_start(partial, pair.parts(), card)
     checkpoint.path.unlink(missing_ok=True)
+    _densities_path(checkpoint.path).unlink(missing_ok=True)
     return card
+
+
+def _densities(
+    checkpoint: Path,
+    structures: Sequence[Structure],
+    run: Mapping[str, Any],
+    settings: PretrainSettings,
+    variation: Variation,
+    report: Report,
+) -> Library:
+    """Return the densities: those beside the checkpoint where it has them, else new ones, which are kept there."""
+    made_of = {name: run[name] for name in ("complexes", "box", "voxel_size_angst")}
+    path = _densities_path(checkpoint)
+    library = read_library(path, made_of)
+    if not library:
+        library = make_library(
+            structures, variation, lambda done, total: report(Progress("densities", done, total)), settings.workers
+        )
+        write_library(path, library, made_of)
+    return library
+
+
+def _densities_path(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".densities")
 
 
 def checkpoint_path(folder: Path) -> Path:
