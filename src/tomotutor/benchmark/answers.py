@@ -17,6 +17,7 @@ from tomotutor.data.sources import open_pool
 from tomotutor.learn.groups import find_groups
 from tomotutor.learn.head import Head, fit_head
 from tomotutor.learn.next_items import order_next
+from tomotutor.learn.start import SHIPPED
 from tomotutor.oracle.pages import LOOK_ALIKE, PAGE, PAGES, TARGETS, look_alikes
 
 PART = 0.8  # of a set that a session sees
@@ -64,21 +65,21 @@ class Embedded:
         )
 
 
-def embed_set(folder: Path, name: str, out: Path, report: Report = ignore) -> Embedded:
-    """Embed a set of an experiment's data folder with the weights that ship, once."""
+def embed_set(folder: Path, name: str, out: Path, report: Report = ignore, start: Path = SHIPPED) -> Embedded:
+    """Embed a set of an experiment's data folder with a start, by default the weights that ship, once."""
     from tomotutor.learn.compute import Compute
     from tomotutor.learn.embedding import embed_pool
     from tomotutor.learn.inference import new_pair
     from tomotutor.learn.recipe import preset
-    from tomotutor.learn.start import SHIPPED, read_card
+    from tomotutor.learn.start import read_card
 
     source, labels = find_set(folder, name)
     pool = open_pool(source)
     label_of = {row.item: row.label for row in labels}
     known = np.array([item in label_of for item in pool.ids])
     classes = tuple(sorted(set(label_of.values())))
-    recipe = preset("app", pool.ndim).replace(width=read_card(SHIPPED)["width"])
-    pair = new_pair(pool.shape, len(classes), recipe, SHIPPED)
+    recipe = preset("app", pool.ndim).replace(width=read_card(start)["width"])
+    pair = new_pair(pool.shape, len(classes), recipe, start)
     where = out / "embeddings" / name.replace("/", "_")
     found = embed_pool(pair, pool, where, Compute(channels_last=True), network="start", report=report)
     truth_N = np.array([classes.index(label_of[item]) for item in pool.ids if item in label_of])

@@ -38,18 +38,23 @@ BENCH_NAMES = (
     "screen",
     "all",
 )
-ANSWERS, BETWEEN = "answers", "between"
+ANSWERS, BETWEEN, FROZEN = "answers", "between", "frozen"
 HEADS = (ANSWERS, BETWEEN)
 GPU = "gpu"
 OUT = "tomotutor-bench"
 
 
 def _bench(args: argparse.Namespace) -> None:
+    if args.start and args.name != FROZEN:
+        raise TomoTutorError(f"bench {args.name}: --start is for {FROZEN}")
     if args.name in EXPERIMENTS:
         _experiment(args)
         return
     if args.name in HEADS:
         _heads(args)
+        return
+    if args.name == FROZEN:
+        _frozen(args)
         return
     if args.name == GPU:
         _gpu(args)
@@ -76,14 +81,32 @@ def _heads(args: argparse.Namespace) -> None:
     """Play sessions with the fast head: alone, or between real rounds."""
     from tomotutor.benchmark import answers_run, between
 
-    given = [f"--{name}" for name in ("methods", "cell", "slurm", "plan") if getattr(args, name)]
-    if given or not args.data:
-        wrong = f"{given[0]} is for experiments" if given else "give the folder of its data with --data"
-        raise TomoTutorError(f"bench {args.name}: {wrong}; it takes --data, --out and --seeds")
+    _check_heads(args)
     folder, seeds = Path(args.out or OUT) / args.name, _read_seeds(args.seeds or "0-4")
     run = answers_run.run if args.name == ANSWERS else between.run
     run(Path(args.data), folder, seeds, lambda line: print(*line.values(), flush=True))
     print(f"tables: {folder / args.name}.md")
+
+
+def _frozen(args: argparse.Namespace) -> None:
+    """Measure the embedding of a start."""
+    from tomotutor.benchmark import frozen
+    from tomotutor.learn.start import find_start
+
+    _check_heads(args)
+    start, _ = find_start(args.start or "pretrained")
+    folder = Path(args.out or OUT) / args.name
+    frozen.run(
+        Path(args.data), folder, _read_seeds(args.seeds or "0-4"), lambda line: print(*line.values(), flush=True), start
+    )
+    print(f"table: {folder / args.name}.md")
+
+
+def _check_heads(args: argparse.Namespace) -> None:
+    given = [f"--{name}" for name in ("methods", "cell", "slurm", "plan") if getattr(args, name)]
+    if given or not args.data:
+        wrong = f"{given[0]} is for experiments" if given else "give the folder of its data with --data"
+        raise TomoTutorError(f"bench {args.name}: {wrong}; it takes --data, --out and --seeds")
 
 
 def _gpu(args: argparse.Namespace) -> None:
@@ -209,15 +232,18 @@ def add(commands: Commands) -> None:
     bench = add_command(commands, "bench", _bench, text, session=False, threads=True)
     bench.add_argument(
         "name",
-        choices=(*BENCH_NAMES, GPU, *HEADS, *EXPERIMENTS),
+        choices=(*BENCH_NAMES, GPU, *HEADS, FROZEN, *EXPERIMENTS),
         metavar="NAME",
         help=f"of this machine: {', '.join(BENCH_NAMES)}; all that needs a GPU: {GPU}; sessions of the fast head: "
-        f"{', '.join(HEADS)}; experiments: {', '.join(EXPERIMENTS)}",
+        f"{', '.join(HEADS)}; the embedding of a start: {FROZEN}; experiments: {', '.join(EXPERIMENTS)}",
     )
     bench.add_argument("--out", metavar="DIR", help=f"where figures go, as JSON (experiments: default {OUT})")
     short = bench.add_argument_group(GPU)
     short.add_argument(
         "--minutes", type=float, default=12.0, metavar="M", help="for everything, pretraining last (default 12)"
+    )
+    bench.add_argument(
+        "--start", default="", metavar="START", help=f"({FROZEN}) pretrained (default), weights or a session to measure"
     )
     short.add_argument("--toy", action="store_true", help="as small as possible, also on a CPU: does it run?")
     options = bench.add_argument_group("experiments")
