@@ -69,7 +69,7 @@ def read_library(path: Path, made_of: Mapping[str, Any]) -> Library | None:
                 elif what == "hull":
                     hull[key[0], key[1]] = opened.get_tensor(name).numpy()
             # in the order in which they were made
-            fine, hull = ({key: one[key] for key in sorted(one)} for one in (fine, hull))
+            fine, hull = {key: fine[key] for key in sorted(fine)}, {key: hull[key] for key in sorted(hull)}
             return Library(tuple(record["names"]), fine, hull, opened.get_tensor("diameter").numpy())
     except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError):
         return None
