@@ -4,7 +4,7 @@ structure_list.py DATA FOLDER
 
 list.csv has all of DATA/structures, named by id; where a file is BinaryCIF, which is not read, the map of 10 Å from
 templates_10A_32.npz stands for it. more.csv has those of DATA/structures_more that may be trained on: without what
-set_aside.json beside this script names, which relatives.py writes; before that there is no more.csv.
+set_aside.json beside this script names, which relatives.py writes, and of which a copy goes along.
 """
 
 import csv
@@ -50,6 +50,7 @@ write(folder / "list.csv", "name,file,assembly", rows)
 
 set_aside = Path(__file__).with_name("set_aside.json")
 if set_aside.is_file() and (data / "structures_more").is_dir():
+    shutil.copyfile(set_aside, folder / set_aside.name)
     aside = json.loads(set_aside.read_text())
     never = {*aside["development"], *aside["final"], *aside["relatives"]}
     rows = []

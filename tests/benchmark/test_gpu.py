@@ -1,8 +1,10 @@
 """`bench gpu` at toy size, from its first line to weights that a session can start from."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +31,26 @@ def test_a_toy_runs_to_its_end_on_a_cpu(tmp_path, capsys):
     pair = build_pair("resnet18", ndim=3, channels=1, edge=16, classes=2, width=0.25, seed=0)
     load_start(pair, find_start(str(out / "weights"))[0])
     assert capsys.readouterr().out.startswith("bench gpu: ")
+
+
+def test_what_is_set_aside_is_never_trained_on(tmp_path):
+    here = Path(__file__).parents[2] / "docs" / "benchmarks" / "set_aside.json"
+    (tmp_path / "set_aside.json").write_text(here.read_text())
+    held_out = set(gpu.never_trained_on(None))
+    assert "1MNF" in held_out and "1Q3Q" not in held_out
+    aside = json.loads(here.read_text())
+    assert len({*aside["development"], *aside["final"]}) == 20
+    assert set(gpu.never_trained_on(tmp_path)) == {
+        *held_out,
+        *aside["development"],
+        *aside["final"],
+        *aside["relatives"],
+    }
+    # the command of the next weights names the relatives among the structures of which more.csv knows nothing
+    makefile = (here.parents[2] / "Makefile").read_text()
+    never = re.findall(r"^(?:HELD_OUT|RELATED) := (.*)$", makefile, re.MULTILINE)
+    assert set(",".join(never).split(",")) == {*held_out, "1YYF", "2MNR", "5IDE"}
+    assert {"1YYF", "2MNR", "5IDE"} <= set(aside["relatives"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -188,6 +188,15 @@ def session_round(place: Place) -> Figures:
             }
 
 
+def never_trained_on(data: Path | None) -> list[str]:
+    """Return the complexes that no weights see: what the card of those that ship excludes, and what is set aside."""
+    names = list(read_card(SHIPPED)["excluded"])
+    if data and (path := data / "set_aside.json").is_file():
+        aside = json.loads(path.read_text())
+        names += [name for part in ("development", "final", "relatives") for name in aside[part]]
+    return names
+
+
 def pretraining(place: Place) -> Figures:
     """Pretrain a pair of quarter width in the time that is left; what an earlier call left unfinished goes on.
 
@@ -205,7 +214,7 @@ def pretraining(place: Place) -> Figures:
     join(checkpoint)
     variation = Variation(box=16, voxel_size_angst=(11.0, 15.0), neighbours=2) if place.toy else Variation()
     structures = [Structure(f"{PREFIX}{i}") for i in range(3 if place.toy else MADE_UP)]
-    excluded = read_card(SHIPPED)["excluded"]
+    excluded = never_trained_on(place.data)
     if place.data:
         found = find_structures([str(path) for path in sorted(place.data.glob("*.csv"))])
         structures = [s for s in found if s.name not in excluded] + structures
