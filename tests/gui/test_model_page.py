@@ -36,5 +36,6 @@ def test_the_model_page_says_how_good_the_model_is(looked_page, press, qtbot):
     rows, _ = chosen[-1]
     assert len(rows) == counts[i, j]
     assert {page.session.labels()[row] for row in rows.tolist()} == {report.classes[i]}
-    assert page.views.shown == "Sheet"
+    assert page.particles.grid.rows.tolist() == rows.tolist()
+    assert page.views.shown == "Particle"  # the canvas stays as it was
     assert model.rounds.item(0, 0).text() == "1 · in use"

@@ -16,7 +16,7 @@ from tomotutor.gui import settings
 from tomotutor.gui.canvas.item import ItemCanvas, Rendering
 from tomotutor.gui.canvas.painting import MaskPainter
 from tomotutor.gui.canvas.stage import Stage
-from tomotutor.gui.canvas.views import CanvasViews
+from tomotutor.gui.canvas.views import SHEET, CanvasViews
 from tomotutor.gui.dialogs.opened import Dialogs
 from tomotutor.gui.label.actions import actions_of, keys_of
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
@@ -147,7 +147,8 @@ class LabelPage(QWidget):
         self.particles.opened.connect(self._show_item)
         self.gallery.clicked.connect(self._show_item)
         self.model.item_wanted.connect(lambda row: self._show_item(self.session.pool.ids[row]))
-        self.model.rows_chosen.connect(self.views.follow)
+        self.model.rows_chosen.connect(self._show_rows)
+        self.particles.grid.selection_changed.connect(lambda: self.model.ring(self.particles.grid.selected))
         self.model.said.connect(self.say)
         self.rounds.train_wanted.connect(self.train_or_cancel)
         self.rounds.automatic_toggled.connect(self._set_automatic)
@@ -266,6 +267,12 @@ class LabelPage(QWidget):
 
     def _show_item(self, item_id: str) -> None:
         self._try(self.session.show, item_id)
+
+    def _show_rows(self, rows: np.ndarray, what: str) -> None:
+        """Show what was chosen on the Model tab in the grid, and on the sheet where that is shown."""
+        self.particles.show_rows(rows, what)
+        if self.views.shown == SHEET:
+            self.views.follow(rows, what)
 
     def train_or_cancel(self) -> None:
         """Start a training, or stop the one that runs; then none starts by itself until it is asked for."""

@@ -63,8 +63,10 @@ class SlicePane(QWidget):
             painter.setPen(QPen(QColor(255, 190, 60, 110), 1))
             painter.drawLine(QPointF(x, target.top()), QPointF(x, target.bottom()))
             painter.drawLine(QPointF(target.left(), y), QPointF(target.right(), y))
-            painter.setPen(QColor(220, 220, 220))
-            painter.drawText(int(target.left()) + 4, int(target.top()) + 14, self._name)
+            corner = QRectF(target.left(), target.top(), 24, 18)
+            painter.fillRect(corner, QColor(0, 0, 0, 150))  # the picture below may be as bright as the text
+            painter.setPen(QColor(230, 230, 230))
+            painter.drawText(corner, Qt.AlignmentFlag.AlignCenter, self._name)
 
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:

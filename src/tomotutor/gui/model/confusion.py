@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
+from typing_extensions import override
 
 from tomotutor.gui.model.tables import Table
 from tomotutor.gui.theme import STUDENT, TEACHER, Colours, mixed
@@ -15,6 +16,7 @@ class ConfusionTable(Table):
     """Rows are labels, columns predictions, cells numbers of particles; `clicked_cell` carries label and prediction."""
 
     clicked_cell = Signal(int, int)
+    empty_text = "nothing to compare yet: label a few particles of two classes"
 
     def __init__(self, colours: Colours) -> None:
         super().__init__([])
@@ -46,6 +48,11 @@ class ConfusionTable(Table):
         """Follow the theme."""
         self._colours = colours
         self.set_judged(self._judged, self._names)
+
+    @property
+    @override
+    def is_empty(self) -> bool:
+        return not len(self._judged.rows)
 
     @property
     def counts(self) -> np.ndarray:

@@ -17,7 +17,7 @@ class CurveCanvas(FigureCanvasQTAgg):
 
     def __init__(self, colours: Colours) -> None:
         super().__init__(Figure(figsize=(4, 2.2), dpi=80, layout="constrained"))
-        self.setMinimumHeight(150)
+        self.setMinimumHeight(110)
         self._curve: Sequence[CurvePoint] = ()
         self._colours = colours
 

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.background import Background, told
+from tomotutor.gui.bulk_steps import BulkStep, bulk_steps
 from tomotutor.gui.model.confusion import ConfusionTable
 from tomotutor.gui.model.curve import CurveCanvas
 from tomotutor.gui.model.pool_map import PoolMapCanvas
-from tomotutor.gui.model.tables import ClassTable, DoubtTable, RoundTable
+from tomotutor.gui.model.tables import BulkTable, ClassTable, DoubtTable, RoundTable
+from tomotutor.gui.notice import Notice
 from tomotutor.gui.theme import Colours
 from tomotutor.session import Session
 from tomotutor.session.report import ModelReport
@@ -42,11 +44,10 @@ class ModelPage(QWidget):
         self._session: Session | None = None
         self._is_old = True  # whether something happened since the report was made
         self.report: ModelReport | None = None
-        self.advice = QLabel("")
-        self.advice.setWordWrap(True)
+        self.advice = Notice()
         self.curve, self.map = CurveCanvas(colours), PoolMapCanvas(classes, colours)
         self.confusion = ConfusionTable(colours)
-        self.classes, self.doubts, self.rounds = ClassTable(), DoubtTable(), RoundTable()
+        self.classes, self.doubts, self.bulk, self.rounds = ClassTable(), DoubtTable(), BulkTable(), RoundTable()
         overview = QWidget()
         column = QVBoxLayout(overview)
         column.setContentsMargins(0, 4, 0, 0)
@@ -58,6 +59,7 @@ class ModelPage(QWidget):
             ("Classes", self.classes),
             ("Confusion", self.confusion),
             ("Doubts", self.doubts),
+            ("Bulk labels", self.bulk),
             ("Rounds", self.rounds),
         )
         for name, widget in pages:
@@ -68,13 +70,14 @@ class ModelPage(QWidget):
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.advice)
         layout.addWidget(self.tabs, 1)
-        self._computing = Background(self.set_report, lambda problem: self.said.emit(told(problem)))
+        self._computing = Background(lambda found: self.set_report(*found), lambda problem: self.said.emit(told(problem)))
         self.map.clicked.connect(self.item_wanted)
         self.map.lassoed.connect(lambda rows: self.rows_chosen.emit(rows, f"{len(rows)} of the map"))
         self.confusion.clicked_cell.connect(self._choose_cell)
         self.classes.chosen.connect(self._choose_class)
         self.classes.check_wanted.connect(self._check)
         self.doubts.chosen.connect(self.item_wanted)
+        self.bulk.chosen.connect(lambda step: self.rows_chosen.emit(step.rows, f"labeled at once: {step.what}"))
         self.rounds.use_wanted.connect(self._use)
 
     def attach(self, session: Session) -> None:
@@ -105,10 +108,11 @@ class ModelPage(QWidget):
         """Compute the report anew, off the main thread, where somebody looks and something happened."""
         if self._session is not None and self._is_old and self.isVisible():
             self._is_old = False
-            self._computing.ask(self._session.model_report)
+            session = self._session
+            self._computing.ask(lambda: (session.model_report(), bulk_steps(session)))
 
-    def set_report(self, report: ModelReport) -> None:
-        """Show a report."""
+    def set_report(self, report: ModelReport, steps: Sequence[BulkStep]) -> None:
+        """Show a report, and the steps that labeled many at once."""
         self.report = report
         session = self._session
         if session is None:
@@ -121,11 +125,12 @@ class ModelPage(QWidget):
             if found is None
             else f"about {100 * found.share:.0f} % of answers right ({100 * found.low:.0f}–{100 * found.high:.0f}) · "
         )
-        self.advice.setText("" if first is None else f"{share}{_NEXT[first.action]}: {first.reason}")
+        self.advice.say("" if first is None else f"{share}{_NEXT[first.action]}: {first.reason}")
         self.advice.setToolTip("" if found is None else f"from {found.basis}")
         self.confusion.set_judged(report.judged, report.classes)
         self.classes.set_figures(report.by_class)
         self.doubts.set_report(report, session.ids)
+        self.bulk.set_steps(steps)
         self.rounds.set_rounds(report.rounds)
         if report.pool_map is not None:
             self.show_map(report.pool_map, session.labels(), session.current)
@@ -137,6 +142,11 @@ class ModelPage(QWidget):
         self.map.setVisible(pool_map is not None)
         if pool_map is not None:
             self.map.set_map(pool_map, labels, item)
+
+    def ring(self, rows: np.ndarray) -> None:
+        """Ring items on the map."""
+        if self.map.isVisible():
+            self.map.choose(rows)
 
     def set_colours(self, colours: Colours) -> None:
         """Follow the theme."""

@@ -42,7 +42,7 @@ class PoolMapCanvas(FigureCanvasQTAgg):
 
     def __init__(self, classes: Sequence[str], theme: Colours) -> None:
         super().__init__(Figure(figsize=(4, 2.2), dpi=80))
-        self.setMinimumHeight(190)
+        self.setMinimumHeight(130)
         self.setToolTip(
             "what looks alike lies close together, in the colour of its group; click a point to see it, "
             "draw around several to see them"

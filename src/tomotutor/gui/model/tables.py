@@ -7,8 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+from typing_extensions import override
 
+from tomotutor.gui.bulk_steps import BulkStep, wrong_share
+from tomotutor.gui.particles.listing import DOUBTED
+from tomotutor.session.bulk import REVIEW
 from tomotutor.session.report import ClassFigures, ModelReport, RoundFigures
 
 _MOST_DOUBTS = 200
@@ -16,7 +21,9 @@ _CHECK, _USE = 6, 4  # columns that do something
 
 
 class Table(QTableWidget):
-    """Cells to read and to click. It never takes the focus."""
+    """Cells to read and to click. It never takes the focus. Where it has nothing to show it says `empty_text`."""
+
+    empty_text = ""
 
     def __init__(self, headers: Sequence[tuple[str, str]]) -> None:
         super().__init__(0, len(headers))
@@ -34,6 +41,19 @@ class Table(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         if headers:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return self.rowCount() == 0
+
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self.is_empty and self.empty_text:
+            painter = QPainter(self.viewport())
+            room = self.viewport().rect().adjusted(20, 0, -20, 0)
+            painter.drawText(room, int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap), self.empty_text)
 
     def _fill(self, rows: Sequence[Sequence[str]]) -> None:
         self.setRowCount(len(rows))
@@ -109,7 +129,12 @@ class DoubtTable(Table):
     def set_report(self, report: ModelReport, ids: Sequence[str]) -> None:
         """Show the labels of a report that look wrong."""
         doubts = report.doubts
-        at = [] if doubts is None else np.flatnonzero(doubts.doubt_L > 0)[:_MOST_DOUBTS].tolist()
+        at = [] if doubts is None else np.flatnonzero(doubts.doubt_L > DOUBTED)[:_MOST_DOUBTS].tolist()
+        self.empty_text = (
+            "no label can be doubted yet: label a few particles of two classes"
+            if doubts is None
+            else f"no label looks wrong: of {len(doubts.rows)} labels none is contradicted by a model that has not seen it"
+        )
         self._rows = [] if doubts is None else doubts.rows[at].tolist()
         names = report.classes
         self._fill(
@@ -127,9 +152,48 @@ class DoubtTable(Table):
         )
 
 
+class BulkTable(Table):
+    """Labels that were given many at once, the newest in front, and what single, blind answers say of them; `chosen`
+    carries the step of a row that is clicked.
+    """
+
+    chosen = Signal(object)
+    empty_text = "no labels were given many at a time yet: select particles in the grid and press the key of a class"
+
+    def __init__(self) -> None:
+        super().__init__(
+            [
+                ("labeled at once", "click to see them"),
+                ("asked again", "singly and blind, one in twenty and one a step at least; that single answer stands"),
+                ("against", "single answers that contradict the step"),
+                ("wrong", "share of wrong labels in the step, 95 % interval"),
+                ("", ""),
+            ]
+        )
+        self._steps: Sequence[BulkStep] = ()
+        self.cellClicked.connect(lambda row, column: self.chosen.emit(self._steps[row]))
+
+    def set_steps(self, steps: Sequence[BulkStep]) -> None:
+        """Show the steps."""
+        self._steps = steps
+        self._fill(
+            [
+                (
+                    one.what,
+                    f"{one.answered} of {one.asked}",
+                    str(one.against),
+                    wrong_share(one.answered, one.against),
+                    "Look again ▸" if one.against > REVIEW * one.answered else "",
+                )
+                for one in steps
+            ]
+        )
+
+
 class RoundTable(Table):
     """Rounds side by side, the newest in front."""
 
+    empty_text = "no training yet: the first comes by itself after a few labels, R starts one"
     use_wanted = Signal(int)
 
     def __init__(self) -> None:

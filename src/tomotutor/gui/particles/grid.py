@@ -242,13 +242,22 @@ class ParticleGrid(QAbstractScrollArea):
         painter.drawRect(QRectF(picture).adjusted(1, 1, -1, -1))
         ink = self._colours.ground if self._chosen_N[row] and self.is_focused else self._colours.text
         painter.setPen(ink)
-        text = self._names[number]
         if not labeled and np.isfinite(self._known.confidence_N[row]):
-            text = f"{text} {self._known.confidence_N[row]:.0%}"
-        short = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, self._size)
+            self._paint_share(painter, picture, f"{100 * self._known.confidence_N[row]:.0f} %")
+        short = painter.fontMetrics().elidedText(self._names[number], Qt.TextElideMode.ElideMiddle, self._size + 6)
         painter.drawText(
-            QRect(cell.left(), picture.bottom() + 1, self._size, _CAPTION), Qt.AlignmentFlag.AlignCenter, short
+            QRect(cell.left() - 3, picture.bottom() + 1, self._size + 6, _CAPTION), Qt.AlignmentFlag.AlignCenter, short
         )
+
+    def _paint_share(self, painter: QPainter, picture: QRect, text: str) -> None:
+        """Paint a confidence into the lower right corner of a picture."""
+        width = painter.fontMetrics().horizontalAdvance(text) + 4
+        corner = QRect(picture.right() - width - 1, picture.bottom() - 15, width, 14)
+        ink = painter.pen()
+        painter.fillRect(corner, QColor(0, 0, 0, 150))
+        painter.setPen(QColor(230, 230, 230))  # on what was darkened, whatever the theme
+        painter.drawText(corner, Qt.AlignmentFlag.AlignCenter, text)
+        painter.setPen(ink)
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from tomotutor.session import Session
 
-SHOWS = ("queue", "groups", "class", "labeled", "doubted", "unsure", "all")
+SHOWS = ("queue", "groups", "class", "labeled", "doubted", "unsure", "chosen", "all")
 SORTS = ("queue order", "disagreement", "confidence", "likeness", "tomogram")
 IN_QUEUE = 2000  # the next ones that are listed
+DOUBTED = 1.0  # nats against a label from which it looks wrong
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def sections(
     groups: Sequence[Group] = (),
     doubted: np.ndarray | None = None,
     nearest: np.ndarray | None = None,
+    chosen: Section | None = None,
 ) -> list[Section]:
     """Return what to show.
 
@@ -129,18 +131,24 @@ def sections(
         Labels that look wrong, the worst in front, for "doubted".
     nearest : ndarray or None
         Rows in the order of their likeness, for "likeness".
+    chosen : Section or None
+        What was chosen elsewhere, for "chosen".
     """
     pick_N = _picked(session, wanted)
     if wanted.show == "groups":
         return [
             Section(Group(g.number, kept, g.like).title, kept) for g in groups if len(kept := g.rows[pick_N[g.rows]])
         ]
+    if wanted.show == "chosen" and wanted.sort == "queue order" and chosen is not None:
+        kept = chosen.rows[pick_N[chosen.rows]]
+        return [Section(chosen.title, kept)] if len(kept) else []
     waiting = session.waiting(IN_QUEUE)
     every: Mapping[str, object] = {
         "queue": waiting,
         "labeled": np.flatnonzero(known.labeled_N),
         "doubted": np.zeros(0, np.int64) if doubted is None else doubted,
         "unsure": np.array(sorted(session.state.log.items("unsure")), np.int64),
+        "chosen": np.zeros(0, np.int64) if chosen is None else chosen.rows,
         "all": np.arange(len(session.ids)),
     }
     if wanted.show == "class":
@@ -153,12 +161,24 @@ def sections(
         tomogram_N = session.pool.tomogram_N
         names, of_N = np.unique(tomogram_N[rows], return_inverse=True)
         found = [(str(name), rows[of_N == k]) for k, name in enumerate(names)]
-        return [Section(f"{name or 'no tomogram'} · {_particles(len(part))}", part) for name, part in found]
+        return [
+            Section(f"{name or 'no tomogram'} · {_particles(len(part))}{_by_class(part, known, session.classes)}", part)
+            for name, part in found
+        ]
     return [Section("", rows[_order(rows, wanted, known, waiting, nearest)])] if len(rows) else []
 
 
 def _particles(n: int) -> str:
     return f"{n:,} particle{'' if n == 1 else 's'}"
+
+
+def _by_class(rows: np.ndarray, known: Known, classes: Sequence[str]) -> str:
+    """Return how many answers of each class there are, the most frequent in front."""
+    count_C = np.bincount(known.class_N[rows] + 1, minlength=len(classes) + 1)
+    if not count_C[1:].any():
+        return ""
+    names = ["no answer", *classes]
+    return ": " + ", ".join(f"{count_C[k]} {names[k]}" for k in np.argsort(-count_C, kind="stable") if count_C[k])
 
 
 def _picked(session: Session, wanted: Wanted) -> np.ndarray:

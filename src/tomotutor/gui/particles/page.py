@@ -8,32 +8,33 @@ from typing import TypeVar
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSlider, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.export.figures import thumbnail
 from tomotutor.gui.background import Background, told
+from tomotutor.gui.bulk_steps import bulk_steps, contradicted
 from tomotutor.gui.dialogs.average import AverageDialog, average_of
 from tomotutor.gui.keys import quiet_button
+from tomotutor.gui.notice import Line
 from tomotutor.gui.particles.grid import ParticleGrid
-from tomotutor.gui.particles.listing import SHOWS, SORTS, Group, Wanted, groups_of, known_of, sections
+from tomotutor.gui.particles.listing import DOUBTED, SHOWS, SORTS, Group, Section, Wanted, groups_of, known_of, sections
 from tomotutor.gui.particles.thumbnails import Thumbnails
 from tomotutor.gui.theme import Colours, class_colours
 from tomotutor.session import Session
 
 T = TypeVar("T")
 
-_EVERY = "every tomogram"
-_SLICES, _PROJECTIONS = "slices", "projections"
-_DOUBTED = 1.0  # nats against a label from which it looks wrong
+_EVERY = "all tomograms"
 _LIKE = 5000  # particles that are sorted by likeness
 _NOTHING = {
     "queue": "nothing left in the queue",
     "groups": "no groups yet: they come after the first training, or where a session starts pretrained",
     "class": "no particle of this class yet",
     "labeled": "nothing is labeled yet",
-    "doubted": "no label looks wrong",
+    "doubted": "no label looks wrong; before labels in two classes none can",
     "unsure": "nothing is marked unsure",
+    "chosen": "nothing is chosen: click a class or a cell of the Model tab, or draw around points of its map",
     "all": "no particle fits",
 }
 
@@ -60,44 +61,53 @@ class ParticlesPage(QWidget):
         self._groups: list[Group] = []
         self._doubted: np.ndarray | None = None
         self._nearest: np.ndarray | None = None
+        self._chosen: Section | None = None
+        self._contradicted = ""
         self.thumbnails = Thumbnails(self._picture)
         self.grid = ParticleGrid(self.thumbnails, len(session.ids), colours)
-        self._finding_groups, self._doubting, self._averaging, self._comparing = (
+        self._finding_groups, self._doubting, self._averaging, self._comparing, self._rechecking = (
             Background(found, self._failed)
-            for found in (self._have_groups, self._have_doubts, self._have_average, self._have_like)
+            for found in (
+                self._have_groups,
+                self._have_doubts,
+                self._have_average,
+                self._have_like,
+                self._have_rechecks,
+            )
         )
         self._build()
         self.refresh()
 
     def _build(self) -> None:
-        self.show_box = self._combo(SHOWS, "which particles")
+        self.show_box = self._combo(SHOWS, "which particles", 7)
         self.class_box = self._combo(self._session.classes, "of which class: labels and predictions")
-        self.sort_box = self._combo(SORTS, "in which order")
+        self.sort_box = self._combo(SORTS, "in which order", 10)
         tomograms = sorted({str(name) for name in np.unique(self._session.pool.tomogram_N)} - {""})
-        self.tomogram_box = self._combo([_EVERY, *tomograms], "of which tomogram")
+        self.tomogram_box = self._combo([_EVERY, *tomograms], "of which tomogram", 11)
         self.tomogram_box.setVisible(len(tomograms) > 1)
         self.text = QLineEdit()
         self.text.setPlaceholderText("name has …")
-        self.text.setMaximumWidth(120)
+        self.text.setMaximumWidth(90)
         self.text.textChanged.connect(self.refresh)
-        self.look_box = self._combo([_SLICES, _PROJECTIONS], "the middle of the box, or the sum of all of it")
-        self.look_box.setVisible(self._session.pool.ndim == 3)
-        self.look_box.currentTextChanged.connect(self.look_anew)
+        self.summed = QCheckBox("sum")
+        self.summed.setToolTip("pictures of the whole box summed up, instead of its middle slices")
+        self.summed.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.summed.setVisible(self._session.pool.ndim == 3)
+        self.summed.toggled.connect(self.look_anew)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(32, 160)
         self.slider.setValue(64)
-        self.slider.setFixedWidth(80)
+        self.slider.setFixedWidth(60)
         self.slider.setToolTip("size of the pictures")
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.slider.valueChanged.connect(self.grid.set_size)
         self.accept_button = quiet_button("Accept (Enter)", "make the predictions of the selected particles labels")
         self.like_button = quiet_button("More like this (M)", "sort by likeness to the selected or current particle")
         self.average_button = quiet_button("Average (A)", "show the average of the selected particles")
-        self.count = QLabel()
-        self.count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.count = Line()
         bar = QHBoxLayout()
         bar.setSpacing(4)
-        boxes = (self.show_box, self.class_box, self.sort_box, self.tomogram_box, self.text, self.look_box, self.slider)
+        boxes = (self.show_box, self.class_box, self.sort_box, self.tomogram_box, self.text, self.summed, self.slider)
         for widget in boxes:
             bar.addWidget(widget)
         bar.addWidget(self.count, 1)
@@ -120,12 +130,12 @@ class ParticlesPage(QWidget):
         self.average_button.setVisible(self._session.pool.ndim == 3)
         self.accept_button.setVisible(not masks)
 
-    def _combo(self, names: object, tip: str) -> QComboBox:
+    def _combo(self, names: object, tip: str, width: int = 9) -> QComboBox:
         box = QComboBox()
         box.addItems(list(names))  # type: ignore[call-overload]
         box.setToolTip(tip)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        box.setMinimumContentsLength(9)
+        box.setMinimumContentsLength(width)
         box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         return box
 
@@ -154,8 +164,18 @@ class ParticlesPage(QWidget):
         waits = {"groups": self._finding_groups.runs, "doubted": self._doubting.runs}.get(wanted.show, False)
         self.grid.empty_text = "looking …" if waits else _NOTHING[wanted.show]
         self.grid.set_sections(
-            sections(session, wanted, known, groups=self._groups, doubted=self._doubted, nearest=self._nearest)
+            sections(
+                session,
+                wanted,
+                known,
+                groups=self._groups,
+                doubted=self._doubted,
+                nearest=self._nearest,
+                chosen=self._chosen,
+            )
         )
+        if session.state.rechecks or self._contradicted:
+            self._rechecking.ask(lambda: contradicted(bulk_steps(session)))
         self._tell_count()
 
     def refresh_answers(self) -> None:
@@ -186,6 +206,19 @@ class ParticlesPage(QWidget):
         self.thumbnails.forget()
         self.grid.viewport().update()
 
+    def show_rows(self, rows: np.ndarray, what: str) -> None:
+        """Show pool rows that were chosen elsewhere, and say what they are."""
+        self._chosen = Section(what, np.asarray(rows, np.int64))
+        self._set_boxes("chosen", "queue order")
+
+    def _set_boxes(self, show: str, sort: str) -> None:
+        for box, text in ((self.show_box, show), (self.sort_box, sort)):
+            box.blockSignals(True)
+            box.setCurrentText(text)
+            box.blockSignals(False)
+        self.refresh()
+        self.grid.verticalScrollBar().setValue(0)
+
     def _choose(self) -> None:
         self.refresh_answers()
         self.grid.verticalScrollBar().setValue(0)
@@ -195,15 +228,16 @@ class ParticlesPage(QWidget):
 
     def _tell_count(self) -> None:
         shown, chosen = len(self.grid.rows), len(self.grid.selected)
-        text = f"{shown:,} shown"
+        parts = [f"{shown:,} shown"]
         if chosen:
-            text += f" · {chosen:,} selected: " + ("keys label them" if self.grid.is_focused else "click them to label")
-        self.count.setText(text)
-        self.count.setToolTip(text)
+            parts.insert(0, f"{chosen:,} selected: {'keys label them' if self.grid.is_focused else 'click to label'}")
+        if self._contradicted:
+            parts.append(self._contradicted)
+        self.count.say(" · ".join(parts))
 
     def _picture(self, row: int) -> np.ndarray:
         x_C = self._read(row)
-        if x_C.ndim == 4 and self.look_box.currentText() == _PROJECTIONS:
+        if x_C.ndim == 4 and self.summed.isChecked():
             x_C = np.broadcast_to(x_C.mean(1, keepdims=True), (1, 5, *x_C.shape[2:]))
         return thumbnail(x_C)
 
@@ -268,7 +302,7 @@ class ParticlesPage(QWidget):
 
     def _find_doubts(self) -> np.ndarray:
         found = self._session.answering.doubts()
-        return np.zeros(0, np.int64) if found is None else found.wrong(_DOUBTED)
+        return np.zeros(0, np.int64) if found is None else found.wrong(DOUBTED)
 
     def _find_like(self, row: int) -> np.ndarray:
         return np.concatenate([[row], self._session.answering.similar(row, _LIKE)])
@@ -281,14 +315,13 @@ class ParticlesPage(QWidget):
         self._doubted = rows
         self.refresh()
 
+    def _have_rechecks(self, text: str) -> None:
+        self._contradicted = text
+        self._tell_count()
+
     def _have_like(self, rows: np.ndarray) -> None:
         self._nearest = rows
-        for box, text in ((self.show_box, "all"), (self.sort_box, "likeness")):
-            box.blockSignals(True)
-            box.setCurrentText(text)
-            box.blockSignals(False)
-        self.refresh()
-        self.grid.verticalScrollBar().setValue(0)
+        self._set_boxes("all", "likeness")
 
     def _have_average(self, found: tuple[np.ndarray, str]) -> None:
         self.said.emit("")
@@ -302,5 +335,5 @@ class ParticlesPage(QWidget):
     def stop(self) -> None:
         """End what runs in the background."""
         self.thumbnails.stop()
-        for work in (self._finding_groups, self._doubting, self._averaging, self._comparing):
+        for work in (self._finding_groups, self._doubting, self._averaging, self._comparing, self._rechecking):
             work.stop()
