@@ -281,10 +281,13 @@ def test_export_of_labels_while_labeling_goes_on(page, press, qtbot, tmp_path):
 def test_export_counts_what_stays_and_says_what_is_wrong(known_page, qtbot, tmp_path):
     qtbot.mouseClick(known_page.rounds.export, Left)
     dialog = known_page.dialogs["export"]
-    qtbot.waitUntil(lambda: "ball:" in dialog.counts.text(), timeout=20000)
-    everything = dialog.counts.text()
+    qtbot.waitUntil(lambda: dialog.counts.rowCount() == 3, timeout=20000)
+    everything = [dialog.counts.item(0, column).text() for column in range(5)]
+    assert everything[:2] == ["ball", everything[2]] and everything[3].endswith(" %")
+    assert everything[4] == "–"  # no check was asked yet
     dialog.threshold.setValue(1.0)
-    assert dialog.counts.text() != everything
+    kept = [dialog.counts.item(0, column).text() for column in range(5)]
+    assert kept[2] == everything[2] and int(kept[1]) < int(everything[1]) and kept[3] == "100 %"
     dialog.folder.setText(str(tmp_path / "out"))
     qtbot.mouseClick(dialog.start, Left)
     qtbot.waitUntil(lambda: "written to" in dialog.notice.text(), timeout=20000)

@@ -13,7 +13,7 @@ OURS = "tomotutor session"  # in the metadata of the layers that a session draws
 
 
 class Stage:
-    """Hides the layers of others, those that come later too, and folds napari's lists away.
+    """Hides the layers of others, those that come later too, and folds napari's lists and status bar away.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ class Stage:
     def _lists(self) -> list[QWidget]:
         with contextlib.suppress(AttributeError):  # napari has no public way; where the private one changes, they stay
             view = self._viewer.window._qt_viewer
-            return [view.dockLayerControls, view.dockLayerList]
+            # the bar at the bottom tells of keys that act on layers; they label here
+            return [view.dockLayerControls, view.dockLayerList, self._viewer.window._qt_window.statusBar()]
         return []
 
     def _set_ground(self, colour: str | None) -> None:

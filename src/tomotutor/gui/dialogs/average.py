@@ -8,10 +8,12 @@ from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 from tomotutor.export.averages import average
 from tomotutor.formats.particles.euler import angles_to_matrix
+from tomotutor.gui.canvas.item import smooth
 from tomotutor.gui.label.slices import OrthoSlices
 from tomotutor.session import Session
 
 MOST = 500  # particles of a larger selection that are averaged
+_SIGMA = 1.0  # voxels, for the eye
 
 
 def average_of(session: Session, rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -32,6 +34,7 @@ class AverageDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.text = QLabel(text)
         self.slices = OrthoSlices()
+        volume_zyx = smooth(volume_zyx[None], _SIGMA)
         low, high = np.percentile(volume_zyx, (1, 99.8)).tolist()
         self.slices.set_limits(low, max(high, low + 1e-6))
         self.slices.show_volume(volume_zyx)

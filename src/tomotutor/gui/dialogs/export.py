@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -29,6 +28,8 @@ from tomotutor.base.progress import Progress
 from tomotutor.export.answers import answers_for, export
 from tomotutor.formats.particles.lists import LISTS
 from tomotutor.gui.background import Background, told
+from tomotutor.gui.dialogs.counts import Counted, CountTable
+from tomotutor.gui.model.tables import checked_share
 from tomotutor.gui.notice import Notice
 from tomotutor.session import Session
 
@@ -50,8 +51,8 @@ class ExportDialog(QDialog):
         super().__init__(parent)
         self._session = session
         self._cancelled = threading.Event()
-        self._confidence_N: np.ndarray | None = None
-        self._class_N: np.ndarray | None = None
+        self._gone = threading.Event()
+        self._counted_answers: Counted | None = None
         self.setWindowTitle("Export")
         self.format = QComboBox()
         self.format.addItem("CSV table: any program", "csv")
@@ -76,8 +77,8 @@ class ExportDialog(QDialog):
         self.threshold.setSingleStep(0.05)
         self.threshold.setToolTip("predictions that are less sure are left out; labels stay")
         self.per_class = QCheckBox("also a list for each class")
-        self.counts = QLabel("counting …")
-        self.counts.setWordWrap(True)
+        self.counts = CountTable()
+        self.counts.empty_text = "counting …"
         self.bar = QProgressBar()
         self.bar.hide()
         self.notice = Notice()
@@ -93,7 +94,6 @@ class ExportDialog(QDialog):
         form.addRow("what", self.which)
         form.addRow("least confidence", self.threshold)
         form.addRow("", self.per_class)
-        form.addRow("stays", self.counts)
         buttons = QHBoxLayout()
         buttons.addWidget(self.bar, 1)
         buttons.addStretch(1)
@@ -101,16 +101,16 @@ class ExportDialog(QDialog):
         buttons.addWidget(self.cancel)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addStretch(1)
+        layout.addWidget(self.counts, 1)
         layout.addWidget(self.notice)
         layout.addLayout(buttons)
-        self.resize(520, 330)
+        self.resize(560, 440)
         for signal in (self.which.currentTextChanged, self.threshold.valueChanged):
             signal.connect(lambda _: self._tell_counts())
         self.format.currentIndexChanged.connect(lambda _: self.per_class.setEnabled(self._kind in LISTS))
         self.per_class.setEnabled(self._kind in LISTS)
         self._progressed.connect(self._show_progress, thread="main")
-        self._counting = Background(self._counted, lambda problem: self.counts.setText(told(problem)))
+        self._counting = Background(self._counted, self._not_counted)
         self._exporting = Background(self._exported, self._failed)
         self._counting.ask(self._count)
 
@@ -130,32 +130,40 @@ class ExportDialog(QDialog):
 
     # ---- what stays ------------------------------------------------------------------------------------------------
 
-    def _count(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def _count(self) -> Counted | None:
         with Session(self._session.folder, write=False) as looking:
             if looking.is_segmentation:
                 return None
-            found = answers_for(looking, labeled_only=not (looking.rounds or looking.refresh_answers()))
-            return found.class_N, np.where(found.labeled_N, np.inf, found.confidence_N)
+            known = bool(looking.rounds or looking.refresh_answers())
+            found = answers_for(looking, labeled_only=not known, report=self._tell_counting)
+            pure = [self._session.class_purity(name) for name in looking.classes]
+            checked = tuple(checked_share(one.right, one.n, one.low, one.high) for one in pure)
+        return Counted(found.class_N, np.where(found.labeled_N, np.inf, found.confidence_N), checked)
 
-    def _counted(self, found: tuple[np.ndarray, np.ndarray] | None) -> None:
+    def _tell_counting(self, progress: Progress) -> None:
+        if self._gone.is_set():
+            raise CancelledError
+        self._progressed.emit(progress)
+
+    def _counted(self, found: Counted | None) -> None:
         if found is None:
-            self.counts.setText(f"{len(self._session.ids)} masks")
+            self.counts.say(f"{len(self._session.ids):,} masks are written")
             return
-        self._class_N, self._confidence_N = found
+        self._counted_answers = found
         self._tell_counts()
 
+    def _not_counted(self, problem: Exception) -> None:
+        if not isinstance(problem, CancelledError):
+            self.counts.say(told(problem))
+
     def _tell_counts(self) -> None:
-        if self._class_N is None or self._confidence_N is None:
+        found, classes = self._counted_answers, self._session.classes
+        if found is None or len(found.checked) != len(classes):  # a class was added meanwhile
             return
         least = np.inf if self.which.currentText() == _LABELED else self.threshold.value()
-        stays_N = self._confidence_N >= least
-        lines = []
-        for number, name in enumerate(self._session.classes):
-            own_N = self._class_N == number
-            lines.append(f"{name}: {int((own_N & stays_N).sum())} of {int(own_N.sum())}")
-        found = self._session.rounds or self._session.answers
-        none = "" if found else "; nothing is predicted yet, so that only labels can be written"
-        self.counts.setText(", ".join(lines) + none)
+        self.counts.set_counted(found, classes, least)
+        if not (self._session.rounds or self._session.answers):
+            self.notice.say("nothing is predicted yet, so that only labels can be written")
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
@@ -195,6 +203,8 @@ class ExportDialog(QDialog):
         if self.runs:
             self.bar.setRange(0, progress.total)
             self.bar.setValue(progress.done)
+        elif self._counted_answers is None:
+            self.counts.say(f"looking at all particles … {100 * progress.done // max(1, progress.total)} %")
 
     def _exported(self, written: list[Path]) -> None:
         self._set_running(False)
@@ -216,6 +226,7 @@ class ExportDialog(QDialog):
     def stop(self) -> None:
         """Stop writing at the next particle, and go."""
         self._cancelled.set()
+        self._gone.set()
         self._counting.stop()
         self._exporting.stop()
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

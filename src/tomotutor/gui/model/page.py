@@ -145,7 +145,7 @@ class ModelPage(QWidget):
 
     def ring(self, rows: np.ndarray) -> None:
         """Ring items on the map."""
-        if self.map.isVisible():
+        if len(rows) and self.map.isVisible():  # what the lasso chose stays ringed until something else is
             self.map.choose(rows)
 
     def set_colours(self, colours: Colours) -> None:

@@ -42,6 +42,11 @@ class Table(QTableWidget):
         if headers:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
+    def say(self, text: str) -> None:
+        """Say something where there is nothing to show."""
+        self.empty_text = text
+        self.viewport().update()
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show."""
@@ -98,7 +103,7 @@ class ClassTable(Table):
                     str(one.predictions),
                     _percent(one.confidence),
                     _percent(one.recall),
-                    f"{one.right}/{one.checked} ({100 * one.low:.0f}–{100 * one.high:.0f} %)" if one.checked else "–",
+                    checked_share(one.right, one.checked, one.low, one.high),
                     "Check ▸" if one.predictions else "",
                 )
                 for one in figures
@@ -233,6 +238,11 @@ class RoundTable(Table):
     def _clicked(self, row: int, column: int) -> None:
         if column == _USE and self._unused[row]:
             self.use_wanted.emit(self._numbers[row])
+
+
+def checked_share(right: int, n: int, low: float, high: float) -> str:
+    """Return how many of the checked members of a class are right, with the interval of their share."""
+    return f"{right}/{n} ({100 * low:.0f}–{100 * high:.0f} %)" if n else "–"
 
 
 def _percent(share: float) -> str:
