@@ -39,7 +39,10 @@ class CountTable(Table):
                 ("written", "particles of this class in the export"),
                 ("of", "answers of this class, labels and predictions"),
                 ("expected right", "by the confidence of what is written; labels count as right"),
-                ("checked", "right ones of those that were asked singly and blind, 95 % interval: Model, Classes, Check"),
+                (
+                    "checked",
+                    "right ones of those that were asked singly and blind, 95 % interval: Model, Classes, Check",
+                ),
             ]
         )
         self.setMinimumHeight(120)

@@ -31,6 +31,7 @@ def actions_of(page: LabelPage) -> dict[int, Callable[[], object]]:
         key.Key_A: particles.average,
         key.Key_R: page.train_or_cancel,
         key.Key_V: page.view.next_rendering,
+        key.Key_N: page.column.toggle_references,
         key.Key_Slash: lambda: page.panel.start_finding(),  # the panel changes with the classes
     }
     if page.session.denoised is not None:

@@ -49,6 +49,15 @@ class ItemDrawer:
         denoised = self._session.denoised if self._is_denoised() else None
         return (denoised or self._session.pool).read(np.array([row]))[0]
 
+    def picture(self, row: int) -> np.ndarray:
+        """Return the middle slice of an item, (y, x) or (y, x, 3) from 0 to 1, in the contrast of the slices."""
+        x_C = self.read(row)
+        if x_C.ndim < 4:
+            return thumbnail(x_C)
+        low, high = self._slices.limits
+        volume = smooth(x_C, self._canvas.sigma)
+        return np.clip((volume[len(volume) // 2] - low) / (high - low), 0, 1)
+
     def take_contrast(self, items: Sequence[ItemView]) -> None:
         """Take the contrast from some items; from here on it stays."""
         room = max(1, _SAMPLE // int(np.prod(self._session.pool.shape)))

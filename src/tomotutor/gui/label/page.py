@@ -8,24 +8,20 @@ import numpy as np
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QDockWidget, QLabel, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QTabWidget, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Progress
-from tomotutor.export.figures import thumbnail
 from tomotutor.gui import settings
-from tomotutor.gui.canvas.item import ItemCanvas, Rendering
+from tomotutor.gui.canvas.item import ItemCanvas
 from tomotutor.gui.canvas.painting import MaskPainter
 from tomotutor.gui.canvas.stage import Stage
 from tomotutor.gui.canvas.views import SHEET, CanvasViews
 from tomotutor.gui.dialogs.opened import Dialogs
 from tomotutor.gui.label.actions import actions_of, keys_of
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
-from tomotutor.gui.label.drawing import ItemDrawer
-from tomotutor.gui.label.reason import describe, reason
-from tomotutor.gui.label.slices import OrthoSlices
-from tomotutor.gui.label.view_controls import ViewControls
+from tomotutor.gui.label.column import LabelColumn
 from tomotutor.gui.model.page import ModelPage
 from tomotutor.gui.notice import Notice
 from tomotutor.gui.particles.gallery import Gallery
@@ -36,7 +32,6 @@ from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
 
 _SHARE, _WIDE = 0.4, 660  # of the window's width, and the most pixels, that the page begins with: slices of 200
-_TALL = 600  # pixels, below which the next items are shown in the grid alone
 
 
 class LabelPage(QWidget):
@@ -91,25 +86,11 @@ class LabelPage(QWidget):
 
     def _build(self) -> None:
         session, colours = self.session, colours_of(self._viewer.theme)
-        self.title = QLabel()
-        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long id pushes nothing
-        self.slices = OrthoSlices()
-        self.view = ViewControls(
-            [r.value for r in Rendering],
-            self.canvas.density_percent,
-            self.canvas.sigma,
-            volumes=session.pool.ndim == 3,
-            denoised=session.denoised is not None,
-        )
-        self.drawer = ItemDrawer(
-            session, self.canvas, self.slices, self.painter, self.view.denoised.isChecked, self.say
-        )
-        self.reason = QLabel()
-        self.reason.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.panel = self._make_panel()
-        self.gallery = Gallery(lambda row: thumbnail(self.drawer.read(row)), colours)
+        self.column = LabelColumn(session, self.canvas, self.painter, self.panel, colours, self.say)
+        self.title, self.reason = self.column.opinion.title, self.column.opinion.reason
+        self.slices, self.view, self.drawer = self.column.slices, self.column.view, self.column.drawer
+        self.references, self.gallery = self.column.references, self.column.gallery
         self.model = ModelPage(session.classes, colours)
         session.automatic = settings.automatic_training(session.folder)
         self.rounds = StatusLine(session)
@@ -121,16 +102,10 @@ class LabelPage(QWidget):
         below.addWidget(self.particles, 1)
         below.addWidget(self.rounds)
         self.notice = Notice()
-        label = QWidget()
-        self._inner = inner = QVBoxLayout(label)
-        inner.setContentsMargins(0, 4, 0, 0)
-        inner.setSpacing(5)
-        for widget in (self.title, self.slices, self.view, self.reason, self.panel, self.gallery):
-            inner.addWidget(widget, 1 if widget is self.slices else 0)
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.tabs.addTab(label, "Label")
+        self.tabs.addTab(self.column, "Label")
         self.tabs.addTab(self.model, "Model")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
@@ -170,16 +145,15 @@ class LabelPage(QWidget):
     def _follow_classes(self) -> None:
         """Make the classes' buttons and keys anew, after these changed."""
         self._table = self.session.class_table
-        before, self.panel = self.panel, self._make_panel()
-        self._inner.replaceWidget(before, self.panel)
-        before.deleteLater()
+        self.panel = self._make_panel()
+        self.column.set_panel(self.panel)
         self.keys.set_actions(actions_of(self))
         self.particles.refresh_classes()
         self._show_queue()
 
     def _follow_theme(self) -> None:
         colours = colours_of(self._viewer.theme)
-        for widget in (self.panel, self.gallery, self.model, self.particles):
+        for widget in (self.column, self.model, self.particles):
             widget.set_colours(colours)
         self._show_map(self.session.current)
 
@@ -190,11 +164,13 @@ class LabelPage(QWidget):
             self._is_fitted = True
             window = self._viewer.window._qt_window
             docks = [dock for dock in window.findChildren(QDockWidget) if dock.isAncestorOf(self)]
-            window.resizeDocks(docks, [min(_WIDE, round(_SHARE * window.width()))] * len(docks), Qt.Orientation.Horizontal)
+            window.resizeDocks(
+                docks, [min(_WIDE, round(_SHARE * window.width()))] * len(docks), Qt.Orientation.Horizontal
+            )
 
     def fit(self, height: int) -> None:
         """Leave out what there is no room for, pixels."""
-        self.gallery.setVisible(height >= _TALL)  # the grid below shows the queue, too
+        self.column.fit(height)
 
     # ---- what the person does -----------------------------------------------------------------------------------
 
@@ -347,13 +323,9 @@ class LabelPage(QWidget):
         if item is None or self._shown is None or self._shown[0] != item.row:
             self.drawer.draw(item)
         self._shown = None if item is None else (item.row, item.label)
-        has_model, early = bool(self.session.rounds), self.session.pool_map if not self.session.rounds else None
-        unit = "(mean squared)" if self.painter else "nats"
-        self.title.setText(describe(item))
-        self.title.setToolTip(self.title.text())
-        self.reason.setText(reason(item, has_model=has_model, pool_map=early, unit=unit))
+        early = self.session.pool_map if not self.session.rounds else None
+        self.column.show_item(item, early)
         self.panel.set_item(item, self._selected(item))
-        self.gallery.set_items(self.session.upcoming(Gallery.COUNT), early)
         self._show_map(item)
 
     def _show_map(self, item: ItemView | None) -> None:
@@ -401,7 +373,7 @@ class LabelPage(QWidget):
         """
         self._is_open = False
         self.keys.remove()
-        for part in (self.particles, self.rounds):
+        for part in (self.particles, self.rounds, self.references):
             part.stop()
         self.dialogs.close()
         self._viewer.events.theme.disconnect(self._follow_theme)

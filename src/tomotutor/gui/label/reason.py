@@ -4,7 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy
+
+from tomotutor.session import Session
 from tomotutor.session.status import ItemView
+
+
+class Opinion:
+    """Two lines of a session's item: what it is called, and why it is asked.
+
+    Parameters
+    ----------
+    session : Session
+        The session.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.title, self.reason = QLabel(), QLabel()
+        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        for label in (self.title, self.reason):
+            label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long id pushes nothing
+
+    def show(self, item: ItemView | None, early: Any) -> None:
+        """Show an item; `early` is the map of the pool before the first round, else None."""
+        session, answers = self._session, self._session.answers
+        share = None if item is None or answers is None else less_disputed(answers.disagreement_N, item.row)
+        self.title.setText(describe(item))
+        self.title.setToolTip(describe(item))
+        self.reason.setText(reason(item, has_model=bool(session.rounds), pool_map=early, less_disputed=share))
+        self.reason.setToolTip(measured(item, masks=session.is_segmentation))
 
 
 def describe(item: ItemView | None) -> str:
@@ -17,28 +49,45 @@ def describe(item: ItemView | None) -> str:
     elif item.action:
         notes.append("unsure" if item.action == "unsure" else "skipped before")
     if item.is_audit:
-        notes.append("audit item")
+        notes.append("check particle")
     if item.padded:
         notes.append("box leaves the tomogram")
     return " · ".join([item.id, *notes])
 
 
-def reason(item: ItemView | None, *, has_model: bool, pool_map: Any = None, unit: str = "nats") -> str:
-    """Return what the networks say of an item in a line; where there is no model yet, its group on the pool map."""
+def reason(item: ItemView | None, *, has_model: bool, pool_map: Any = None, less_disputed: float | None = None) -> str:
+    """Return what the networks say of an item in a line; where there is no model yet, its group on the pool map.
+    `less_disputed` is the share of the pool on which the networks differ less.
+    """
     if item is None:
         return "nothing left to label"
     hidden = item.is_audit and item.label is None
     if has_model:
         if hidden:
-            return "audit item: the prediction is hidden until you answer"
-        number = "" if item.disagreement is None else f"disagreement {item.disagreement:.3f} {unit}"
-        return " · ".join(part for part in (item.reason, number) if part) or "not scored in this round"
+            return "check particle: the prediction is hidden until you answer"
+        share = "" if less_disputed is None else f"more disputed than {100 * less_disputed:.0f} % of all"
+        return " · ".join(part for part in (item.reason, share) if part) or "not scored in this round"
     if item.reason and not hidden:
         return item.reason
     group = None if pool_map is None else pool_map.group(item.row)
     if group is None:
         return "no model yet: it comes after the first training"
     if hidden:
-        return "no model yet · audit item: its look-alikes are hidden until you answer"
+        return "no model yet · check particle: its look-alikes are hidden until you answer"
     size, groups = int((pool_map.group_N == group).sum()), pool_map.group_N.max() + 1
     return f"no model yet · look-alikes: group {group + 1} of {groups} ({size} items)"
+
+
+def less_disputed(disagreement_N: np.ndarray, row: int) -> float | None:
+    """Return the share of all known items on which the networks differ less than on this one; None where unknown."""
+    if row >= len(disagreement_N) or np.isnan(disagreement_N[row]):
+        return None
+    known = disagreement_N[np.isfinite(disagreement_N)]
+    return float((known < disagreement_N[row]).mean())
+
+
+def measured(item: ItemView | None, *, masks: bool) -> str:
+    """Return the disagreement itself, with its unit; "" where it is unknown or hidden."""
+    if item is None or item.disagreement is None:
+        return ""
+    return f"disagreement {item.disagreement:.3f} {'(mean squared)' if masks else 'nats'}"

@@ -100,6 +100,11 @@ class OrthoSlices(QWidget):
         for pane in self.panes.values():
             layout.addWidget(pane)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The contrast."""
+        return self._limits
+
     def set_limits(self, low: float, high: float) -> None:
         """Set the contrast; it stays from volume to volume."""
         self._limits = (low, high)

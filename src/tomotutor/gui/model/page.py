@@ -70,7 +70,9 @@ class ModelPage(QWidget):
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.advice)
         layout.addWidget(self.tabs, 1)
-        self._computing = Background(lambda found: self.set_report(*found), lambda problem: self.said.emit(told(problem)))
+        self._computing = Background(
+            lambda found: self.set_report(*found), lambda problem: self.said.emit(told(problem))
+        )
         self.map.clicked.connect(self.item_wanted)
         self.map.lassoed.connect(lambda rows: self.rows_chosen.emit(rows, f"{len(rows)} of the map"))
         self.confusion.clicked_cell.connect(self._choose_cell)

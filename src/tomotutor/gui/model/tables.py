@@ -138,7 +138,7 @@ class DoubtTable(Table):
         self.empty_text = (
             "no label can be doubted yet: label a few particles of two classes"
             if doubts is None
-            else f"no label looks wrong: of {len(doubts.rows)} labels none is contradicted by a model that has not seen it"
+            else f"no label looks wrong: of {len(doubts.rows)} none is contradicted by a model that has not seen it"
         )
         self._rows = [] if doubts is None else doubts.rows[at].tolist()
         names = report.classes

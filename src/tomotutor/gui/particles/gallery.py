@@ -17,7 +17,7 @@ from tomotutor.session.status import ItemView, PoolMap
 
 _KEPT = 500  # pictures in memory
 _BY_GROUP = "typical members of groups that look alike come first; click to see one now"
-_BY_DISAGREEMENT = "next in the queue, most wanted first, with their disagreement; click to see one now"
+_BY_USE = "next in the queue, most wanted first, with what the model says of them; click to see one now"
 
 
 class Gallery(QWidget):
@@ -41,8 +41,9 @@ class Gallery(QWidget):
         self._images: OrderedDict[int, QImage] = OrderedDict()
         self._items: list[ItemView] = []
         self._map: PoolMap | None = None
+        self.classes: Sequence[str] = ()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip(_BY_DISAGREEMENT)
+        self.setToolTip(_BY_USE)
 
     @override
     def sizeHint(self) -> QSize:
@@ -60,16 +61,16 @@ class Gallery(QWidget):
 
     def _caption(self, item: ItemView) -> str:
         if item.is_audit:
-            return "audit"
+            return "check"
         if self._map is not None:
             group = self._map.group(item.row)
             return "" if group is None else f"group {group + 1}"
-        return "" if item.disagreement is None else f"{item.disagreement:.2f}"
+        return "" if len(item.teacher_probs) != len(self.classes) else self.classes[int(np.argmax(item.teacher_probs))]
 
     def set_items(self, items: Sequence[ItemView], pool_map: PoolMap | None = None) -> None:
-        """Show items, in this order, with their groups on the map of the pool or else their disagreement."""
+        """Show items, in this order, with their groups on the map of the pool or else their predictions."""
         self._items, self._map = list(items), pool_map
-        self.setToolTip(_BY_DISAGREEMENT if pool_map is None else _BY_GROUP)
+        self.setToolTip(_BY_USE if pool_map is None else _BY_GROUP)
         for item in self._items:
             if item.row not in self._images:
                 self._images[item.row] = to_image(self._picture(item.row))
@@ -101,7 +102,8 @@ class Gallery(QWidget):
         for position, (item, text) in enumerate(zip(self._items, self.captions, strict=True)):
             cell = self._cell(position)
             painter.drawImage(cell, self._images[item.row])
-            painter.drawText(QRect(cell.left(), self.SIZE, self.SIZE, 15), Qt.AlignmentFlag.AlignCenter, text)
+            short = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, self.SIZE)
+            painter.drawText(QRect(cell.left(), self.SIZE, self.SIZE, 15), Qt.AlignmentFlag.AlignCenter, short)
         if not self._items:
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left in the queue")
 

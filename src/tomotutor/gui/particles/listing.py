@@ -90,19 +90,32 @@ def known_of(session: Session) -> Known:
 
 
 def groups_of(session: Session) -> list[Group]:
-    """Return groups of look-alikes with what each is like; it takes seconds. Without an embedding those of the map."""
-    found = session.answering.groups()
-    if found is not None:
+    """Return groups of look-alikes with what each is like; it takes seconds. Before the first round they are those of
+    the map, by which the queue begins, where it has all items.
+    """
+    found, pool_map = session.answering.groups(), session.pool_map
+    is_early = pool_map is not None and not session.rounds
+    if found is not None and not (is_early and pool_map is not None and len(pool_map.rows) >= len(found[0].rows)):
         groups, answers = found
         like = {a.group: f"like {session.classes[a.likely]} ({a.purity:.0%})" for a in answers}
         return [Group(g, groups.members(g), like.get(g, "")) for g in range(len(groups))]
-    pool_map = session.pool_map
     if pool_map is None or not len(pool_map.rows):
         return []
     group_N = np.full(len(session.ids), -1)
     group_N[pool_map.rows] = pool_map.group_N
     shown = np.array([row for row in pool_map.order.tolist() if row not in session.state.hidden()], np.int64)
-    return [Group(g, shown[group_N[shown] == g]) for g in range(int(pool_map.group_N.max()) + 1)]
+    members = [shown[group_N[shown] == g] for g in range(int(pool_map.group_N.max()) + 1)]
+    class_N = known_of(session).class_N
+    return [Group(g, rows, _likeness(class_N[rows], session.classes)) for g, rows in enumerate(members)]
+
+
+def _likeness(class_M: np.ndarray, classes: Sequence[str]) -> str:
+    """Return which class most answers of a group are of, and their share; "" where there are none."""
+    known = class_M[class_M >= 0]
+    if not len(known):
+        return ""
+    counts = np.bincount(known)
+    return f"like {classes[counts.argmax()]} ({counts.max() / len(known):.0%})"
 
 
 def sections(
