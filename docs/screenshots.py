@@ -197,7 +197,7 @@ def walk(person: Walk, exported: Path) -> None:
     table = page.model.classes
     cell = table.visualItemRect(table.item(CLASSES.index("ribosome"), table.columnCount() - 1)).center()
     click(table.viewport(), cell)
-    person.label(20)
+    person.label(24)
     person.finish_training()
     spin(4)
     person.photograph("check")
@@ -233,7 +233,7 @@ def main() -> None:
         person = Walk(folder, (width, height), answer.theme, answer.out)
         draw_kinds(person.session, person.truth, answer.out / "kinds.png")
         walk(person, exported)
-        found = starfile.read(next(exported.glob("*.star")))
+        found = starfile.read(exported / "particles.star")
         table = found["particles"] if isinstance(found, dict) else found
         print(table["rlnClassNumber"].value_counts())
         predicted = [person.session.classes[number - 1] for number in table["rlnClassNumber"]]

@@ -306,3 +306,67 @@ def test_the_status_line_tells_how_right_the_answers_are(known_page):
     assert text.startswith("12 of 80 labeled · about ")
     assert "% of all answers right (" in text
     assert "junk has too few labels" in text  # what to do next
+
+
+def test_the_screen_tells_how_single_answers_contradict_labels_of_many(known_page, press, qtbot):
+    page, grid, session = known_page, known_page.particles.grid, known_page.session
+    page.tabs.setCurrentWidget(page.model)
+    qtbot.waitUntil(lambda: page.model.report is not None, timeout=60000)
+    assert page.model.bulk.rowCount() == 0 and "many at a time" in page.model.bulk.empty_text
+    show(page, "all")
+    free = [row for row in range(80) if not session.view(row).is_audit and session.view(row).label is None]
+    grid.setFocus()
+    grid.select(np.array(free[:20]))
+    QTest.keyClick(grid, Key.Key_1)
+    qtbot.waitUntil(lambda: "none asked again yet" in page.particles.count.text(), timeout=20000)
+    again = session.state.rechecks[0].row
+    session.show(session.ids[again])
+    press(Key.Key_2)  # singly and blind, and another class
+    qtbot.waitUntil(lambda: "1 of 1 asked again contradicted (21–100 % wrong)" in page.particles.count.text())
+    qtbot.waitUntil(lambda: page.model.bulk.rowCount() == 1, timeout=60000)
+    qtbot.waitUntil(lambda: page.model.bulk.item(0, 1).text() == "1 of 1", timeout=60000)
+    line = [page.model.bulk.item(0, column).text() for column in range(5)]
+    assert line == ["20 ball", "1 of 1", "1", "21–100 %", "Look again ▸"]
+    page.model.tabs.setCurrentWidget(page.model.bulk)
+    click_cell(page.model.bulk, 0, 0)
+    assert sorted(grid.rows.tolist()) == free[:20] and grid.titles == ["labeled at once: 20 ball"]
+    page.model.tabs.setCurrentWidget(page.model.doubts)
+    told = page.model.doubts.rowCount() or "no label looks wrong: of" in page.model.doubts.empty_text
+    assert told
+
+
+def click_cell(table, row, column):
+    QTest.mouseClick(table.viewport(), Left, pos=table.visualItemRect(table.item(row, column)).center())
+
+
+def test_headers_of_tomograms_count_the_answers(dock, sample_session, press, qtbot):
+    assert dock.open(sample_session)
+    particles, session = dock.page.particles, dock.page.session
+    rows = [row for row in range(300) if not session.view(row).is_audit and session.ids[row].startswith("tomo_1:")]
+    session.label_many(rows[:20], "ribosome")
+    session.label_many(rows[20:23], "junk")
+    particles.show_box.setCurrentText("all")
+    particles.sort_box.setCurrentText("tomogram")
+    waiting = len(session.state.rechecks)  # they have no answer that may be told
+    assert waiting == 2
+    first, second = particles.grid.titles
+    assert first == "tomo_1 · 150 particles: 129 no answer, 19 ribosome, 2 junk"
+    assert second == "tomo_2 · 150 particles"
+
+
+def test_labeled_look_alikes_stand_beside_the_particle(known_page, press, qtbot):
+    page, session = known_page, known_page.session
+    page.fit(800)
+    query = next(row for row in range(80) if not session.view(row).is_audit and session.view(row).label is None)
+    session.show(session.ids[query])
+    qtbot.waitUntil(lambda: len(page.references.shown) == 2, timeout=20000)
+    assert page.title.text().startswith(session.ids[query])
+    labels, similar = session.labels(), session.answering.similar(query, 80).tolist()
+    for one in page.references.shown:
+        nearest = [row for row in similar if labels.get(row) == one.name][:6]
+        assert list(one.rows) == nearest and len(one.pictures) == len(nearest) > 0
+    check = next(row for row in range(80) if session.view(row).is_audit and session.view(row).label is None)
+    session.show(session.ids[check])
+    assert page.references.shown == () and "after your answer" in page.references.text
+    press(Key.Key_N)
+    assert not page.references.isVisible()

@@ -39,7 +39,7 @@ def test_margin_is_the_heads_margin_and_its_reason_names_the_two_classes(state):
     np.testing.assert_allclose(found.number_N, -margin[found.rows], atol=1e-6)
     assert (np.diff(found.number_N) <= 1e-9).all() and sorted(found.rows) == OPEN.tolist()
     a, b = np.argsort(-p[found.rows[0]])[:2]
-    assert found.reasons[0] == f"the head is unsure: {NAMES[a]} or {NAMES[b]}"
+    assert found.reasons[0] == f"the program is unsure: {NAMES[a]} or {NAMES[b]}"
     assert not any("unused" in reason for reason in found.reasons)
 
 

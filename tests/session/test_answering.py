@@ -1,5 +1,6 @@
 """Answers between rounds: each label moves the whole pool; bulk labels are honest. Real sessions, real networks."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -182,6 +183,21 @@ def test_a_single_answer_stands_against_the_bulk_and_is_counted(session):
     assert figure.needs_review
     assert session.label_many([wrong], "slab") == 0  # what was said singly is not overruled in bulk
     assert session.labels()[wrong] == "ball"
+
+
+def test_what_is_asked_again_comes_among_others_where_the_queue_is_renewed_after_each_label(session):
+    session.label_many(group_of(session, 1, 15), "slab", origin="group")
+    session.label_many(group_of(session, 0, 15), "ball", origin="group")
+    session.refresh_answers()
+    assert session.check_class("ball", n=4) == 4
+    again, y, asked = set(session.state.asked_again()), truth(session), []
+    for _ in range(20):
+        row = session.current.row
+        asked.append(row in again)
+        session.label(session.ids[row], ("ball", "slab")[y[row]])
+        session.refresh_answers()
+    assert sum(asked) == len(again) == 6
+    assert not any(a and b for a, b in itertools.pairwise(asked))  # never two of them in a row
 
 
 def test_bulk_labels_survive_reopening_and_the_same_items_are_asked_again(session):

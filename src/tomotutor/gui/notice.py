@@ -20,6 +20,10 @@ class Line(QLabel):
         self._whole = ""
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
+    @override
+    def text(self) -> str:
+        return self._whole
+
     def say(self, text: str) -> None:
         """Show a text."""
         self._whole = text

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QProgressBar, QWidget
 
 from tomotutor.base.progress import Progress
 from tomotutor.gui.background import Background
 from tomotutor.gui.keys import quiet_button
+from tomotutor.gui.notice import Line
 from tomotutor.session import Session
 from tomotutor.session.status import Phase, Status
 
@@ -39,6 +40,10 @@ def judged(found: Any, advice: Any, classes: Sequence[str]) -> str:
     return f"{right.replace('%', ' %')} · {advised(advice, classes)}"
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 class StatusLine(QWidget):
     """Status in words, and what starts and stops a training. Signals say what the person wants."""
 
@@ -54,8 +59,7 @@ class StatusLine(QWidget):
         self._status = session.status
         self._judgement, self._reason = "", ""
         self._judging = Background(self._have_judgement, lambda _: None)
-        self.text = QLabel()
-        self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.text = Line()
         self.text.setMinimumWidth(120)
         self.automatic = QCheckBox("automatic")
         self.automatic.setFocusPolicy(quiet_button("", "").focusPolicy())
@@ -63,7 +67,7 @@ class StatusLine(QWidget):
         self.automatic.setChecked(session.automatic)
         self.automatic.toggled.connect(self.automatic_toggled)
         self.bar = QProgressBar()
-        self.bar.setMinimumWidth(190)
+        self.bar.setMinimumWidth(230)
         self.bar.setMaximumWidth(320)
         self.train = quiet_button("Train now (R)", "train on all labels now")
         self.train.clicked.connect(lambda: self.train_wanted.emit())
@@ -113,7 +117,7 @@ class StatusLine(QWidget):
             said = "" if self._masks else f"accuracy {status.audit.describe()}"
         if not said:
             said = "no model yet: label a few of each class" if not status.round else ""
-        self.text.setText(" · ".join(p for p in (f"{status.labeled:,} of {status.items:,} labeled{unsure}", said) if p))
+        self.text.say(" · ".join(p for p in (f"{status.labeled:,} of {status.items:,} labeled{unsure}", said) if p))
         width = _WIDTHS.get(self._session.recipe.network.width, "")
         curve = self._session.curve
         trained = f"trained on {curve[-1].labels} labels" if curve else "no training yet"
@@ -126,12 +130,13 @@ class StatusLine(QWidget):
         """Show how far the training is."""
         self.bar.setRange(0, 1000)
         self.bar.setValue(round(1000 * progress.done / max(1, progress.total)))
-        left = "" if math.isnan(progress.eta_s) else f" · {progress.eta_s:.0f} s left"
-        busy = " · the machine is busy" if progress.busy else ""
+        left = "" if math.isnan(progress.eta_s) else f" · {_duration(progress.eta_s)} left"
+        busy = " · machine busy" if progress.busy else ""
         stages = {"train": "training", "score": "scoring", "embed": "looking at all", "read": "reading"}
         self.bar.setFormat(f"{stages.get(progress.stage, progress.stage)}{left}{busy}")
         loss = f" · epoch {progress.epoch} of {progress.epochs} · loss {progress.loss:.2f}" if progress.epochs else ""
-        self.bar.setToolTip(f"{progress.done} of {progress.total}{loss}")
+        slow = "\nother programs take a good part of the processor, which makes this slower" if progress.busy else ""
+        self.bar.setToolTip(f"{progress.done} of {progress.total}{loss}{slow}")
 
     def judge(self) -> None:
         """Find out, in the background, how right the answers are."""

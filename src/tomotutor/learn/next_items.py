@@ -184,7 +184,7 @@ def _reasons(rule: str, candidates: Candidates, class_names: Sequence[str], grou
         ):
             found.append("unlike what is labeled" if likeness_N[i] < 0.5 else where)
         elif gap < 0.5:
-            found.append(f"the head is unsure: {a} or {b}")
+            found.append(f"the program is unsure: {a} or {b}")
         else:
             found.append(f"probably {a}, and least sure of what is left")
     return found

@@ -45,14 +45,9 @@ def compose(state: State, ranked: Sequence[int], current: int | None) -> list[in
     audits = [row for row in state.audit_kind if row not in gone]
     mixed = audit.mix(queries, audits, state.recipe.audit.share, len(gone))
     again = [row for row in state.asked_again() if row != current]
-    return [*_among(mixed, again), *state.log.items("skip")]
-
-
-def _among(rows: list[int], again: list[int]) -> list[int]:
-    """Put items that are asked again among others, so that a person does not know which they are."""
-    found, waiting = list[int](), list(again)
-    for place, row in enumerate(row for row in rows if row not in again):
-        if waiting and place % AGAIN_EVERY == 1:
-            found.append(waiting.pop(0))
-        found.append(row)
-    return found + waiting
+    blind = set(again)
+    others = [row for row in mixed if row not in blind]
+    # among others, so that a person does not know which they are; counted on from answer to answer, or the one behind
+    # the front of a queue that is composed anew after each label would never come to it
+    among = audit.mix(others, again, AGAIN_EVERY, len(state.log.active))
+    return [*among, *state.log.items("skip")]

@@ -51,7 +51,7 @@ class LabelPage(QWidget):
         super().__init__(parent)
         self.session = session
         self._viewer = viewer
-        self._notice = ""
+        self._notice = self._passing = ""
         # row and label on the screen, so that a reordered queue redraws nothing
         self._shown: tuple[int, str | None] | None = None
         self._is_open, self._is_fitted = True, False
@@ -121,7 +121,7 @@ class LabelPage(QWidget):
         self.view.denoised_toggled.connect(self._look_at_others)
         self.views.follow_controls(self.view)
         self.views.said.connect(self.say)
-        self.particles.said.connect(self.say)
+        self.particles.said.connect(self._say_in_passing)
         self.particles.opened.connect(self._show_item)
         self.gallery.clicked.connect(self._show_item)
         self.model.item_wanted.connect(lambda row: self._show_item(self.session.pool.ids[row]))
@@ -199,6 +199,8 @@ class LabelPage(QWidget):
             self.painter.select(self.session.classes.index(class_name))
             self.panel.set_selected(class_name)
         elif (item := self._seen()) is not None:
+            if self.notice.text() == self._passing:
+                self.say("")
             self._try(self.session.label, item.id, class_name)
 
     def label_by_key(self, class_name: str) -> None:
@@ -359,6 +361,11 @@ class LabelPage(QWidget):
 
     def _show_notice(self, text: str) -> None:
         self._notice = text  # a round that ends tells of itself next, which must not wipe it out
+        self.say(text)
+
+    def _say_in_passing(self, text: str) -> None:
+        """Say what the next label wipes out."""
+        self._passing = text
         self.say(text)
 
     def say(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,8 @@ class References(QWidget):
         self._session, self._picture, self._colours = session, picture, colours
         self.shown: Sequence[Reference] = ()
         self.text = _NONE
-        self._finding = Background(self._have, lambda _: self._have([]))
+        self._row: int | None = None
+        self._finding = Background(self._have, lambda _: None)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip("what was labeled and looks most like this particle; N hides it")
 
@@ -74,25 +76,28 @@ class References(QWidget):
 
     def show_item(self, item: ItemView | None) -> None:
         """Show the references of an item; of one whose prediction is hidden none."""
+        before, self._row = self._row, None if item is None else item.row
         if item is None or (item.is_audit and item.label is None):
             self.shown, self.text = (), "" if item is None else _HIDDEN
-            self._finding.ask(list)  # what still runs is of another item
+            self._finding.ask(lambda: None)  # what still runs is of another item
             self.update()
         elif self.isVisible():
-            self.text = _NONE
+            if item.row != before:  # those of another item would mislead
+                self.shown, self.text = (), ""
+                self.update()
             self._finding.ask(self._find, item)
 
-    def _find(self, item: ItemView) -> list[Reference]:
-        try:
-            return [
-                Reference(name, tuple(rows), tuple(to_image(self._picture(row)) for row in rows))
-                for name, rows in nearest_labeled(self._session, item)
-            ]
-        except TomoTutorError:  # nothing has looked at the pool yet, or a file is gone, which others tell
-            return []
+    def _find(self, item: ItemView) -> tuple[int, list[Reference]]:
+        found = []
+        with contextlib.suppress(TomoTutorError):  # nothing has looked at the pool yet, or a file is gone: others tell
+            for name, rows in nearest_labeled(self._session, item):
+                found.append(Reference(name, tuple(rows), tuple(to_image(self._picture(row)) for row in rows)))
+        return item.row, found
 
-    def _have(self, found: Sequence[Reference]) -> None:
-        self.shown = found
+    def _have(self, found: tuple[int, Sequence[Reference]] | None) -> None:
+        if found is None or found[0] != self._row:
+            return
+        self.shown, self.text = found[1], _NONE
         self.update()
 
     def set_colours(self, colours: Colours) -> None:

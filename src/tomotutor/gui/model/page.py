@@ -174,7 +174,9 @@ class ModelPage(QWidget):
             return
         try:
             drawn = self._session.check_class(name)
-            self.said.emit(f"{drawn} random predictions of {name} are asked next, singly and blind")
+            self.said.emit(
+                f"{drawn} random predictions of {name} are asked singly and blind, one in three of what comes next"
+            )
         except TomoTutorError as problem:
             self.said.emit(str(problem))
 
