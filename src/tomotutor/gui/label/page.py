@@ -262,7 +262,7 @@ class LabelPage(QWidget):
         """Show what was chosen on the Model tab in the grid, and on the sheet where that is shown."""
         self.particles.show_rows(rows, what)
         if self.views.shown == SHEET:
-            self.views.follow(rows, what)
+            self.views.follow(rows.tolist(), what)
 
     def train_or_cancel(self) -> None:
         """Start a training, or stop the one that runs; then none starts by itself until it is asked for."""

@@ -115,7 +115,7 @@ def _likeness(class_M: np.ndarray, classes: Sequence[str]) -> str:
     if not len(known):
         return ""
     counts = np.bincount(known)
-    return f"like {classes[counts.argmax()]} ({counts.max() / len(known):.0%})"
+    return f"like {classes[int(counts.argmax())]} ({counts.max() / len(known):.0%})"
 
 
 def sections(
