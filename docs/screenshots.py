@@ -88,9 +88,7 @@ class Walk:
         path = self.out / f"{name}.png"
         QApplication.primaryScreen().grabWindow(0, 0, 0, *self.size).save(str(path))
         whole = Image.open(path).convert("RGB")
-        each = np.unique(np.asarray(whole).reshape(-1, 3), axis=0)  # or the rare ones, those of classes, are lost
-        palette = Image.fromarray(each[None]).quantize(256)
-        whole.quantize(256, palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+        whole.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
     def show(self, what: str, sort: str = "queue order") -> None:
         """Choose what the grid shows."""

@@ -48,9 +48,6 @@ class Notice(QWidget):
         self._function: Callable[[], object] | None = None
         self.label = QLabel()
         self.label.setWordWrap(True)
-        policy = self.label.sizePolicy()
-        policy.setHeightForWidth(False)  # it would make a scroll area around it take every widget's preferred height
-        self.label.setSizePolicy(policy)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.button = quiet_button("", "")
         self.button.clicked.connect(self._pressed)
@@ -67,6 +64,9 @@ class Notice(QWidget):
     def say(self, text: str, button: str = "", function: Callable[[], object] | None = None) -> None:
         """Show a sentence, "" for none, and a button that calls `function`."""
         self.label.setText(text)
+        policy = self.label.sizePolicy()  # a label takes this up with each text
+        policy.setHeightForWidth(False)  # it would make a scroll area around it take every widget's preferred height
+        self.label.setSizePolicy(policy)
         self.button.setText(button)
         self.button.setVisible(bool(button))
         self._function = function

@@ -20,7 +20,7 @@ from tomotutor.gui.theme import Colours
 from tomotutor.session import Session
 from tomotutor.session.status import ItemView, PoolMap
 
-_TALL, _ROOMY = 600, 520  # pixels that the next items need, which the grid shows, too, and that references need
+_TALL, _ROOMY = 740, 580  # pixels that the next items need, which the grid shows, too, and that references need
 
 
 class LabelColumn(QWidget):

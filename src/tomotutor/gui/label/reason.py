@@ -74,8 +74,7 @@ def reason(item: ItemView | None, *, has_model: bool, pool_map: Any = None, less
         return "no model yet: it comes after the first training"
     if hidden:
         return "no model yet · check particle: its look-alikes are hidden until you answer"
-    size, groups = int((pool_map.group_N == group).sum()), pool_map.group_N.max() + 1
-    return f"no model yet · look-alikes: group {group + 1} of {groups} ({size} items)"
+    return f"no model yet · look-alikes: group {group + 1} of {pool_map.group_N.max() + 1}"
 
 
 def less_disputed(disagreement_N: np.ndarray, row: int) -> float | None:
