@@ -177,7 +177,9 @@ def walk(person: Walk, exported: Path) -> None:
     if session.phase is Phase.IDLE:
         QTest.keyClick(person.canvas, Qt.Key.Key_R)
     wait(lambda: "training" in page.rounds.bar.format())
-    spin(3)
+    while session.current.is_audit:  # the bars and references of one are hidden
+        person.label(1)
+    spin(4)
     person.photograph("labeling")
     person.look_at(TOMOGRAM)
     person.photograph("tomogram")

@@ -75,9 +75,9 @@ class Notice(QWidget):
     def _make_room(self) -> None:
         """Make the label as high as its text needs at its width."""
         text = self.label.text()
-        room = self.label.fontMetrics().boundingRect(
-            0, 0, max(200, self.label.width()), 10000, int(Qt.TextFlag.TextWordWrap), text
-        )
+        beside = self.button.sizeHint().width() + self.layout().spacing() if self.button.text() else 0
+        width = max(200, self.width() - beside)
+        room = self.label.fontMetrics().boundingRect(0, 0, width, 10000, int(Qt.TextFlag.TextWordWrap), text)
         self.label.setMinimumHeight(room.height() + 2 if text else 0)
 
     @override

@@ -141,6 +141,12 @@ class ClassPanel(QWidget):
             self.finder.selectAll()
 
     @property
+    def usual_height(self) -> int:
+        """Pixels that it needs where two classes stand side by side."""
+        lines = min(-(-len(self.rows) // 2), _MOST_ROWS)
+        return (HEIGHT + 3) * (lines + 1) + (HEIGHT + 8 if len(self.rows) > 10 else 4)
+
+    @property
     def found(self) -> list[str]:
         """Classes whose name has what was typed in it; those that begin with it first."""
         text = self.finder.text().strip().lower()

@@ -20,7 +20,7 @@ from tomotutor.gui.theme import Colours
 from tomotutor.session import Session
 from tomotutor.session.status import ItemView, PoolMap
 
-_TALL, _ROOMY = 740, 580  # pixels that the next items need, which the grid shows, too, and that references need
+_TALL, _ROOMY = 630, 470  # pixels beside the classes that the next items need, which the grid shows, too; references
 
 
 class LabelColumn(QWidget):
@@ -51,7 +51,7 @@ class LabelColumn(QWidget):
     ) -> None:
         super().__init__()
         self._session, self._masks, self._panel = session, painter is not None, panel
-        self._height, self._wants_references = _TALL, True
+        self._height, self._wants_references = 2 * _TALL, True
         self.opinion = Opinion(session)
         self.slices = OrthoSlices()
         self.view = ViewControls(
@@ -85,6 +85,7 @@ class LabelColumn(QWidget):
         self._column.replaceWidget(self._panel, panel)
         self._panel.deleteLater()
         self._panel = panel
+        self.fit(self._height)
 
     def set_colours(self, colours: Colours) -> None:
         """Follow the theme."""
@@ -94,6 +95,7 @@ class LabelColumn(QWidget):
     def fit(self, height: int) -> None:
         """Leave out what there is no room for, pixels."""
         self._height = height
+        height -= self._panel.usual_height
         self.gallery.setVisible(height >= _TALL)
         self.references.setVisible(not self._masks and self._wants_references and height >= _ROOMY)
 

@@ -11,6 +11,16 @@ from tomotutor.gui.model.tables import Table
 from tomotutor.gui.theme import STUDENT, TEACHER, Colours, mixed
 from tomotutor.session.report import Judged
 
+_MANY, _LONG = 6, 20  # classes whose columns have numbers, and characters of a name
+
+
+def _numbered(classes: tuple[str, ...]) -> list[tuple[int, str]]:
+    return list(enumerate(classes, start=1))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONG else f"{name[: _LONG // 2]}…{name[1 - _LONG // 2 :]}"
+
 
 class ConfusionTable(Table):
     """Rows are labels, columns predictions, cells numbers of particles; `clicked_cell` carries label and prediction."""
@@ -31,8 +41,15 @@ class ConfusionTable(Table):
         share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         self.setRowCount(len(classes))
         self.setColumnCount(len(classes))
-        self.setVerticalHeaderLabels(list(classes))
-        self.setHorizontalHeaderLabels(list(classes))
+        many = len(classes) > _MANY
+        self.setVerticalHeaderLabels(
+            [f"{k} {_short(name)}" if many else _short(name) for k, name in _numbered(classes)]
+        )
+        self.setHorizontalHeaderLabels([str(k) if many else _short(name) for k, name in _numbered(classes)])
+        for k, name in _numbered(classes):
+            for header in (self.verticalHeaderItem(k - 1), self.horizontalHeaderItem(k - 1)):
+                assert header is not None
+                header.setToolTip(name)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         for (i, j), count in np.ndenumerate(counts):
             cell = QTableWidgetItem(str(count) if count else "")
