@@ -73,12 +73,12 @@ class Notice(QWidget):
         self._make_room()
 
     def _make_room(self) -> None:
-        """Make the label as high as its text needs at its width."""
+        """Make the label as high as its text needs at its width, and no higher."""
         text = self.label.text()
         beside = self.button.sizeHint().width() + self.layout().spacing() if self.button.text() else 0
         width = max(200, self.width() - beside)
         room = self.label.fontMetrics().boundingRect(0, 0, width, 10000, int(Qt.TextFlag.TextWordWrap), text)
-        self.label.setMinimumHeight(room.height() + 2 if text else 0)
+        self.label.setFixedHeight(room.height() + 2 if text else 0)
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:

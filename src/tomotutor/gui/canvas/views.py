@@ -75,6 +75,8 @@ class CanvasViews(QObject):
             button.clicked.connect(lambda _=False, n=name: self.sort(n))
         volumes = self._session.pool.ndim == 3
         if not volumes:
+            self.buttons[PARTICLE].setText("Image")
+            self.buttons[PARTICLE].setToolTip("the current image")
             self._refuse(SHEET, "images have no volumes to turn")
         if not volumes or not self._session.has_tomograms:
             self._refuse(TOMOGRAM, "these items were not cut from tomograms, so there is none to show")

@@ -93,13 +93,15 @@ class ClassPanel(QWidget):
         self._area.setWidget(self._inner)
         layout.addWidget(self._area)
         self.actions_by_name: dict[str, QPushButton] = {}
-        bar = QHBoxLayout()
-        bar.setSpacing(3)
-        for name, text, tip in self.ACTIONS:
-            button = self.actions_by_name[name] = quiet_button(text, tip)
-            button.clicked.connect(lambda _=False, n=name: self.acted.emit(n))
-            bar.addWidget(button)
-        layout.addLayout(bar)
+        apart = len(self.ACTIONS) - len(ClassPanel.ACTIONS)  # more than five in a line would be cut
+        for actions in filter(None, (self.ACTIONS[:apart], self.ACTIONS[apart:])):
+            bar = QHBoxLayout()
+            bar.setSpacing(3)
+            for name, text, tip in actions:
+                button = self.actions_by_name[name] = quiet_button(text, tip)
+                button.clicked.connect(lambda _=False, n=name: self.acted.emit(n))
+                bar.addWidget(button)
+            layout.addLayout(bar)
         self._arrange()
 
     def make_keys(self, table: Classes) -> dict[str, str]:

@@ -12,6 +12,7 @@ from tomotutor.gui.theme import STUDENT, TEACHER, Colours, mixed
 from tomotutor.session.report import Judged
 
 _MANY, _LONG = 6, 20  # classes whose columns have numbers, and characters of a name
+_NARROW = 18  # pixels of a column
 
 
 def _numbered(classes: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -32,6 +33,7 @@ class ConfusionTable(Table):
         super().__init__([])
         self._colours, self._judged, self._names = colours, Judged.none(), tuple[str, ...]()
         self.verticalHeader().show()
+        self.horizontalHeader().setMinimumSectionSize(_NARROW)
         self.cellClicked.connect(self.clicked_cell)
 
     def set_judged(self, judged: Judged, classes: tuple[str, ...]) -> None:
@@ -42,9 +44,7 @@ class ConfusionTable(Table):
         self.setRowCount(len(classes))
         self.setColumnCount(len(classes))
         many = len(classes) > _MANY
-        self.setVerticalHeaderLabels(
-            [f"{k} {_short(name)}" if many else _short(name) for k, name in _numbered(classes)]
-        )
+        self.setVerticalHeaderLabels([f"{k} {_short(n)}" if many else _short(n) for k, n in _numbered(classes)])
         self.setHorizontalHeaderLabels([str(k) if many else _short(name) for k, name in _numbered(classes)])
         for k, name in _numbered(classes):
             for header in (self.verticalHeaderItem(k - 1), self.horizontalHeaderItem(k - 1)):
