@@ -80,7 +80,8 @@ def test_a_mistake_in_a_new_session_is_said_and_what_was_typed_stays(dock, qtbot
     page = dock.welcome.new
     fill_in(page, tmp_path / "gone.npz", tmp_path / "made")
     qtbot.mouseClick(page.create_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "no such file" in dock.welcome.notice.text(), timeout=10000)
+    qtbot.waitUntil(lambda: page.marked == "path", timeout=20000)
+    assert "no such file" in page.mistake.text()
     assert page.isVisible()
     assert page.create_button.isEnabled()
     assert (page.classes.value, str(page.folder.value)) == ("ball, slab", str(tmp_path / "made"))
@@ -324,6 +325,25 @@ def test_recent_sessions(dock, session_folder, qtbot):
     assert button.toolTip() == str(session_folder)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert dock.page.session.folder == session_folder
+
+
+def test_the_arrangement_is_remembered(dock, session_folder, qtbot):
+    window = dock._viewer.window._qt_window
+    window.resize(1280, 900)
+    assert dock.open(session_folder)
+    qtbot.waitUntil(lambda: dock.page.isVisible())
+    below = dock._below
+    qtbot.waitUntil(lambda: below.height() > 100)
+    before = below.height()
+    window.resizeDocks([below], [before + 80], Qt.Orientation.Vertical)  # as dragging its edge does
+    qtbot.waitUntil(lambda: below.height() > before + 60)
+    dragged = below.height()
+    tabs = dock.page.tabs.tabBar()
+    qtbot.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=tabs.tabRect(1).center())
+    dock.leave()
+    assert dock.open(session_folder)
+    assert dock.page.tabs.currentWidget() is dock.page.model
+    qtbot.waitUntil(lambda: abs(dock._below.height() - dragged) < 4)
 
 
 def test_an_idle_window_takes_little_of_a_core(dock, session_folder, qtbot):

@@ -23,7 +23,12 @@ from tomotutor.gui.welcome.page import WelcomePage
 from tomotutor.session import Session
 
 _BELOW, _LEAST = 0.28, 640  # share of the window that Particles takes, and pixels that it leaves for the rest
+_SAME = 12  # pixels of difference from that height that nobody dragged
 _stopping: dict[Path, Session] = {}  # closed sessions whose training has not stopped yet
+
+
+def _usual_below(height: int) -> int:
+    return min(round(_BELOW * height), height - _LEAST)
 
 
 class TomoTutorDock(QWidget):
@@ -84,15 +89,30 @@ class TomoTutorDock(QWidget):
         if note:
             self.page.say(note)
         self.page.left.connect(self.leave)
-        below = self._viewer.window.add_dock_widget(self.page.bottom, name="Particles", area="bottom")
-        window = self._viewer.window._qt_window
-        height = min(round(_BELOW * window.height()), window.height() - _LEAST)
-        window.resizeDocks([below], [height], Qt.Orientation.Vertical)
+        self._below = self._viewer.window.add_dock_widget(self.page.bottom, name="Particles", area="bottom")
+        self._arrange(self.page)
         self.page.fit(self.height())
         self._area.setWidget(self.page)
         self._stack.setCurrentWidget(self._area)
         self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
         return True
+
+    def _arrange(self, page: LabelPage) -> None:
+        """Arrange the screen as it was when a session was last closed."""
+        kept = settings.arrangement()
+        window = self._viewer.window._qt_window
+        height = round(kept.below * window.height()) or _usual_below(window.height())
+        if height > 0:
+            window.resizeDocks([self._below], [height], Qt.Orientation.Vertical)
+        page.tabs.setCurrentIndex(kept.page)
+
+    def _keep_arrangement(self, page: LabelPage) -> None:
+        kept = settings.arrangement().below
+        with contextlib.suppress(RuntimeError):  # the window may be gone already
+            height, whole = self._below.height(), self._viewer.window._qt_window.height()
+            if self._below.isVisible() and not self._below.isFloating():
+                kept = 0.0 if abs(height - _usual_below(whole)) < _SAME else height / whole
+        settings.set_arrangement(settings.Arrangement(page.tabs.currentIndex(), kept))
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -113,6 +133,7 @@ class TomoTutorDock(QWidget):
         page, self.page = self.page, None
         if page is None:
             return
+        self._keep_arrangement(page)
         session, folder = page.session, page.session.folder.resolve()
         _stopping[folder] = session
         session.closed.connect(lambda: _stopping.pop(folder, None))

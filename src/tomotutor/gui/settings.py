@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import QSettings
@@ -12,6 +13,23 @@ from tomotutor.base.files import new_file
 
 _FILE = "screen.json"
 _RECENT, _MOST = "recent", 6
+_ARRANGEMENT = "arrangement"
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How a person has arranged the screen.
+
+    Attributes
+    ----------
+    page : int
+        Number of the page of the dock that shows.
+    below : float
+        Share of the window's height that Particles takes; 0: as it comes.
+    """
+
+    page: int = 0
+    below: float = 0.0
 
 
 def automatic_training(folder: Path) -> bool:
@@ -30,7 +48,7 @@ def set_automatic_training(folder: Path, on: bool) -> None:
 
 def recent_sessions() -> list[Path]:
     """Return the sessions opened last that are still there, the newest first."""
-    found = QSettings("TomoTutor", "TomoTutor").value(_RECENT, [])
+    found = _kept().value(_RECENT, [])
     names = [found] if isinstance(found, str) else found if isinstance(found, list) else []
     return [Path(name) for name in names if (Path(name) / "labels.sqlite").is_file()]
 
@@ -39,4 +57,21 @@ def add_recent(folder: Path) -> None:
     """Remember a session as the one opened last."""
     this = folder.resolve()
     names = [str(this), *(str(path) for path in recent_sessions() if path != this)]
-    QSettings("TomoTutor", "TomoTutor").setValue(_RECENT, names[:_MOST])
+    _kept().setValue(_RECENT, names[:_MOST])
+
+
+def arrangement() -> Arrangement:
+    """Return how the screen was arranged when a session was last closed."""
+    with contextlib.suppress(TypeError, ValueError):
+        page, below = json.loads(str(_kept().value(_ARRANGEMENT, "")))
+        return Arrangement(int(page), min(max(float(below), 0.0), 0.9))
+    return Arrangement()
+
+
+def set_arrangement(arranged: Arrangement) -> None:
+    """Remember how the screen is arranged."""
+    _kept().setValue(_ARRANGEMENT, json.dumps([arranged.page, arranged.below]))
+
+
+def _kept() -> QSettings:
+    return QSettings("TomoTutor", "TomoTutor")

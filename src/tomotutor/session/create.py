@@ -54,7 +54,9 @@ def _recipe(
     """Return the recipe of a new session, and the start that goes with it."""
     task = task or ("segmentation" if pool.truth_mask else "classification")
     if task == "segmentation" and pool.ndim != 2:
-        raise TomoTutorError(f"{source.path}: segmentation works on images, and these items are volumes")
+        raise TomoTutorError(
+            f"{source.path}: segmentation works on images, and these items are volumes; choose --task classification"
+        )
     base = preset(name, pool.ndim, source.kind, task)
     start = start or settings.get("start", "")
     scratch = base.with_settings({**settings, "task": task, "start": "scratch"})

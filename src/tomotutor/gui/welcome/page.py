@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from tomotutor.base.errors import CancelledError
+from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.base.progress import Report
 from tomotutor.gui.background import Background, told
 from tomotutor.gui.notice import Notice
@@ -97,6 +97,7 @@ class WelcomePage(QWidget):
 
     def show_home(self) -> None:
         """Show the ways to a session."""
+        self.new.stop_looking()
         self.recent.refresh()
         self._pages.setCurrentIndex(0)
         self.say("")
@@ -114,7 +115,13 @@ class WelcomePage(QWidget):
 
     def create_session(self) -> None:
         """Make the session that the page describes, in the background."""
-        answer = self.new.answer
+        self.new.stop_looking()
+        self.new.unmark()
+        try:
+            answer = self.new.answer
+        except TomoTutorError as problem:
+            self._failed(problem)
+            return
         self.make(answer["folder"], lambda report: create_session(**answer, report=report))
 
     def open_sample(self) -> None:
@@ -131,7 +138,8 @@ class WelcomePage(QWidget):
         self._work.ask(making.make, function)
 
     def cancel(self) -> None:
-        """Stop making a session, if one is made."""
+        """Stop making a session, if one is made, and looking at what one would be."""
+        self.new.stop_looking()
         if self._making is not None:
             self._making.cancelled.set()
 
@@ -153,7 +161,12 @@ class WelcomePage(QWidget):
     def _failed(self, problem: Exception) -> None:
         self._making = None
         self._set_busy(False)
-        self.say("cancelled" if isinstance(problem, CancelledError) else told(problem))
+        if isinstance(problem, CancelledError):
+            self.say("cancelled")
+        elif self._pages.currentWidget() is self.new and self.new.show_mistake(problem):
+            self.say("nothing was made yet: one field needs another look")
+        else:
+            self.say(told(problem))
 
     def _made(self, result: tuple[Path, Created, str]) -> None:
         self._making = None
