@@ -51,10 +51,10 @@ class Notice(QWidget):
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.button = quiet_button("", "")
         self.button.clicked.connect(self._pressed)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.label, 1)
-        layout.addWidget(self.button)
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.addWidget(self.label, 1)
+        self._row.addWidget(self.button)
         self.say("")
 
     def text(self) -> str:
@@ -75,7 +75,7 @@ class Notice(QWidget):
     def _make_room(self) -> None:
         """Make the label as high as its text needs at its width, and no higher."""
         text = self.label.text()
-        beside = self.button.sizeHint().width() + self.layout().spacing() if self.button.text() else 0
+        beside = self.button.sizeHint().width() + self._row.spacing() if self.button.text() else 0
         width = max(200, self.width() - beside)
         room = self.label.fontMetrics().boundingRect(0, 0, width, 10000, int(Qt.TextFlag.TextWordWrap), text)
         self.label.setFixedHeight(room.height() + 2 if text else 0)
