@@ -24,7 +24,7 @@ def test_no_answers_no_figure():
     empty = AuditFigure(0, 0, 2)
     assert empty.accuracy is None
     assert empty.interval is None
-    assert "no audit answers" in empty.describe()
+    assert "no check particle is labeled" in empty.describe()
     assert AuditFigure(3, 4, 2).describe() == "0.75 of the pool [0.30, 0.95] (n = 4, 2 skipped)"
 
 

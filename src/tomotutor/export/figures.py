@@ -60,7 +60,7 @@ def draw_learning_curve(axes: Axes, curve: Sequence[CurvePoint], ink: str = "bla
             markersize=4,
             capsize=3,
             linewidth=1,
-            label=f"audit items (95 %, n = {curve[-1].audit.n})",
+            label=f"check particles (95 %, n = {curve[-1].audit.n})",
         )
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", fontsize="small", labelcolor=ink, facecolor="none")
@@ -68,7 +68,7 @@ def draw_learning_curve(axes: Axes, curve: Sequence[CurvePoint], ink: str = "bla
         axes.text(
             0.5,
             0.5,
-            "no accuracy yet:\nit comes with audit items\nafter the first training",
+            "no accuracy yet:\nit comes with check particles\nthat are labeled, after a training",
             ha="center",
             va="center",
             color=ink,

@@ -51,7 +51,7 @@ class AuditFigure:
     def describe(self) -> str:
         """Say it in a few words."""
         if self.accuracy is None or self.interval is None:
-            return "no audit answers yet"
+            return "not known yet: no check particle is labeled"
         low, high = self.interval
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         return f"{self.accuracy:.2f} of the pool [{low:.2f}, {high:.2f}] (n = {self.n}{skipped})"

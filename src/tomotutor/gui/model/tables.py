@@ -206,7 +206,7 @@ class RoundTable(Table):
             [
                 ("round", ""),
                 ("labels", "when it began"),
-                ("accuracy", "on audit items, 95 % interval, by all labels known today"),
+                ("accuracy", "on check particles, 95 % interval, by all labels known today"),
                 ("changed", "answers of the pool that are other ones than in the round before"),
                 ("", "answer with the model of this round, until the next training"),
             ]
