@@ -5,6 +5,7 @@
 
 import argparse
 import csv
+import os
 import tempfile
 import time
 from collections import Counter
@@ -226,12 +227,14 @@ def main() -> None:
     answer.out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, name)
-        folder, exported = Path(name) / "demo", Path(name) / "classified"
+        out = answer.out.resolve()
+        os.chdir(name)  # paths in the pictures are short
+        folder, exported = Path("demo"), Path("classified")
         create_sample_session(folder)
         with Session(folder) as session:
             session.map_pool()
-        person = Walk(folder, (width, height), answer.theme, answer.out)
-        draw_kinds(person.session, person.truth, answer.out / "kinds.png")
+        person = Walk(folder, (width, height), answer.theme, out)
+        draw_kinds(person.session, person.truth, out / "kinds.png")
         walk(person, exported)
         found = starfile.read(exported / "particles.star")
         table = found["particles"] if isinstance(found, dict) else found
@@ -242,9 +245,13 @@ def main() -> None:
         person.viewer.theme = "light"
         person.resize((1280, 800))
         person.photograph("light")
+        person.viewer.theme = answer.theme
+        person.resize((width, height))
         person.dock.leave()
         person.dock.welcome.new_session()
-        spin(0.5)
+        os.chdir(sample_data().parent)
+        person.dock.welcome.new.path.value = f"{sample_data().name}/particles.star"
+        spin(5)
         person.photograph("new_session")
         person.viewer.close()
         spin(1)

@@ -40,13 +40,21 @@ class Line(QLabel):
         self._fit()
 
 
+class _Text(QLabel):
+    """A label in whose neighbourhood a scroll area does not take every widget's preferred height."""
+
+    @override
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+
 class Notice(QWidget):
     """A sentence and perhaps a button."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._function: Callable[[], object] | None = None
-        self.label = QLabel()
+        self.label = _Text()
         self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.button = quiet_button("", "")
@@ -64,9 +72,6 @@ class Notice(QWidget):
     def say(self, text: str, button: str = "", function: Callable[[], object] | None = None) -> None:
         """Show a sentence, "" for none, and a button that calls `function`."""
         self.label.setText(text)
-        policy = self.label.sizePolicy()  # a label takes this up with each text
-        policy.setHeightForWidth(False)  # it would make a scroll area around it take every widget's preferred height
-        self.label.setSizePolicy(policy)
         self.button.setText(button)
         self.button.setVisible(bool(button))
         self._function = function
