@@ -169,6 +169,15 @@ def test_fifteen_classes_with_long_names_leave_every_control_on_the_screen(many,
     assert window.rect().contains(many.bottom.mapTo(window, below.bottomRight()))
 
 
+def test_a_notice_in_another_theme_pushes_nothing_below_a_fold(many, dock, qtbot):
+    many.tabs.setCurrentWidget(many.model)
+    many.say("a sentence of some length " * 6)
+    dock._viewer.theme = "light"
+    qtbot.wait(200)
+    assert dock._area.verticalScrollBar().maximum() == 0
+    qtbot.waitUntil(lambda: "label a few particles" in many.model.doubts.empty_text, timeout=20000)
+
+
 def test_classes_beyond_nine_have_a_key(many, press):
     row = many.session.current.row
     press(Key.Key_W)  # the eleventh
