@@ -7,7 +7,16 @@ import pytest
 
 from helpers import two_kinds
 from tomotutor.benchmark.answers import Embedded
-from tomotutor.benchmark.frozen import accuracy, all_labels, episode, measure, others, purity, report
+from tomotutor.benchmark.frozen import (
+    accuracy,
+    all_labels,
+    episode,
+    measure,
+    others,
+    purity,
+    report,
+    towards_neighbours,
+)
 from tomotutor.cli import main
 
 
@@ -29,6 +38,17 @@ def test_far_apart_all_is_right_and_without_any_difference_it_is_chance():
     assert purity(none, 60, 0) > purity(none, 8, 0)
 
 
+def test_an_item_is_drawn_to_its_nearest_neighbours_and_not_to_itself():
+    x = np.random.default_rng(0).normal(2, 1, (50, 8))
+    centred = x - x.mean(0)
+    one = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    moved = towards_neighbours(x)
+    for row in (0, 17, 49):
+        cosine = one @ one[row]
+        near = [other for other in np.argsort(-cosine) if other != row][:5]
+        np.testing.assert_allclose(moved[row], (one[row] + one[near].mean(0)) / 2, atol=1e-5)
+
+
 def test_labeled_items_are_not_asked_and_a_class_without_labels_is_wrong():
     data = clouds(60.0)
     rows = np.array([0, 41, 81])  # none of the largest class
@@ -39,7 +59,7 @@ def test_labeled_items_are_not_asked_and_a_class_without_labels_is_wrong():
 
 def test_the_same_seed_gives_the_same_lines_and_the_table_has_their_mean():
     lines = [
-        {"start": "abc", "set": "clouds", "items": 200, "classes": 4, "seed": seed, **line}
+        {"start": "abc", "set": "clouds", "items": 200, "classes": 4, "embedding": "teacher", "seed": seed, **line}
         for seed in (0, 1)
         for line in measure(clouds(3.0), seed)
     ]
@@ -47,7 +67,7 @@ def test_the_same_seed_gives_the_same_lines_and_the_table_has_their_mean():
     assert [line["found"] for line in lines[: len(again)]] == [line["found"] for line in again]
     text = report(lines)
     first = [line["found"] for line in lines if line["what"] == "1-shot"]
-    assert f"| clouds | 200 | 4 | {np.mean(first):.3f} ± {np.std(first):.3f} |" in text
+    assert f"| clouds | 200 | 4 | teacher | {np.mean(first):.3f} ± {np.std(first):.3f} |" in text
     assert "2 seeds" in text
 
 
@@ -67,6 +87,7 @@ def test_the_command(tmp_path, capsys):
     assert main(["bench", "frozen", *words]) == 0
     lines = [json.loads(line) for line in (tmp_path / "out" / "frozen" / "frozen.jsonl").read_text().splitlines()]
     assert {line["set"] for line in lines} == {"shapes"}
+    assert {line["embedding"] for line in lines} == {"teacher", "pair", "pair, neighbours"}
     found = {line["what"]: line["found"] for line in lines}
     assert 0.5 < found["head, all"] <= 1
-    assert "| shapes | 60 | 2 |" in (tmp_path / "out" / "frozen" / "frozen.md").read_text()
+    assert "| shapes | 60 | 2 | pair, neighbours |" in (tmp_path / "out" / "frozen" / "frozen.md").read_text()

@@ -4,7 +4,9 @@
 - Purity: the share of items that are of the most frequent class of their group of look-alikes.
 - Head: the fast head fitted to the first typical items, its accuracy on all others; and to all, in five folds.
 
-The embedding is the mean over the box and its half turns, centred by the mean of the whole set, as in a session.
+The embedding is the mean over the box and its half turns, centred by the mean of the whole set, as in a session. It is
+asked of the teacher, of teacher and student side by side, and of these with each item drawn halfway to its nearest
+neighbours in the set.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,38 @@ from tomotutor.benchmark.answers import GROUPS, Embedded, embed_set
 from tomotutor.learn.groups import find_groups
 from tomotutor.learn.head import FOLDS, fit_head
 from tomotutor.learn.start import SHIPPED
+from tomotutor.learn.strategies.geometry import squared_distances, unit
 
 SHOTS = (1, 5)  # labels of each class
 EPISODES = 20  # a seed
 PURITY_GROUPS = (20, 60)
 LABELS = (20, 40, 80)  # typical items
+NEIGHBOURS = 5
 Line = dict[str, Any]
+
+
+def directions(x_ND: np.ndarray) -> np.ndarray:
+    """Return rows that are centred and of length 1, float32."""
+    return unit(x_ND.astype(np.float32) - x_ND.astype(np.float32).mean(0))
+
+
+def pair_of(data: Embedded) -> np.ndarray:
+    """Return the embeddings of teacher and student side by side, as directions that count alike."""
+    return np.concatenate([directions(data.teacher_ND), directions(data.student_ND)], axis=1)
+
+
+def towards_neighbours(x_ND: np.ndarray) -> np.ndarray:
+    """Return the mean of each row's direction and that of its nearest neighbours' mean, itself left out."""
+    x_ND = directions(x_ND)
+    near_NK = np.argpartition(squared_distances(x_ND, x_ND) + np.diag(np.full(len(x_ND), np.inf)), NEIGHBOURS)
+    return (x_ND + x_ND[near_NK[:, :NEIGHBOURS]].mean(1)) / 2
+
+
+EMBEDDINGS: dict[str, Callable[[Embedded], np.ndarray]] = {
+    "teacher": lambda data: data.teacher_ND,
+    "pair": pair_of,
+    "pair, neighbours": lambda data: towards_neighbours(pair_of(data)),
+}
 
 
 def accuracy(data: Embedded, rows: np.ndarray, asked: np.ndarray) -> float:
@@ -104,10 +133,13 @@ def run(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[Line], None
     for name in names:
         whole = embed_set(data, name, out / mark, start=start)
         told = {"start": mark, "set": name, "items": len(whole.truth_N), "classes": len(whole.classes)}
-        for seed in seeds:
-            for line in measure(whole, seed):
-                lines.append({**told, "seed": seed, **line, "found": round(line["found"], 4)})
-                tell(lines[-1])
+        for embedding, seen in EMBEDDINGS.items():
+            data_of = replace(whole, teacher_ND=seen(whole))
+            for seed in seeds:
+                for line in measure(data_of, seed):
+                    found = round(line["found"], 4)
+                    lines.append({**told, "embedding": embedding, "seed": seed, **line, "found": found})
+                    tell(lines[-1])
     for file, text in (
         ("frozen.jsonl", "".join(json.dumps(line) + "\n" for line in lines)),
         ("frozen.md", report(lines)),
@@ -119,14 +151,14 @@ def run(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[Line], None
 def report(lines: Sequence[Line]) -> str:
     """Return the table as Markdown: mean and standard deviation over seeds."""
     whats = list(dict.fromkeys(line["what"] for line in lines))
-    rows = [["set", "items", "classes", *whats], ["---"] * (len(whats) + 3)]
-    for name in dict.fromkeys(line["set"] for line in lines):
-        here = [line for line in lines if line["set"] == name]
+    rows = [["set", "items", "classes", "embedding", *whats], ["---"] * (len(whats) + 4)]
+    for name, embedding in dict.fromkeys((line["set"], line["embedding"]) for line in lines):
+        here = [line for line in lines if (line["set"], line["embedding"]) == (name, embedding)]
         cells = []
         for what in whats:
             found = [line["found"] for line in here if line["what"] == what]
             cells.append(f"{np.mean(found):.3f} ± {np.std(found):.3f}")
-        rows.append([name, str(here[0]["items"]), str(here[0]["classes"]), *cells])
+        rows.append([name, str(here[0]["items"]), str(here[0]["classes"]), embedding, *cells])
     seeds = len({line["seed"] for line in lines})
     text = f"# The frozen embedding\n\nMade by `tomotutor bench frozen`; start {lines[0]['start']}, {seeds} seeds.\n\n"
     return text + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
