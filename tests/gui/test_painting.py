@@ -121,7 +121,8 @@ def test_the_done_button_and_training_by_itself(page, qtbot, layer):
         qtbot.mouseClick(done, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(page.session.rounds) and page.session.phase is Phase.IDLE, timeout=120000)
     qtbot.waitUntil(lambda: "round 1" in page.rounds.text.toolTip(), timeout=20000)
-    assert "(mean squared)" in page.reason.text() or "not scored" in page.reason.text()
+    assert "(mean squared)" in page.reason.toolTip() or "not scored" in page.reason.text()
+    assert [page.model.tabs.isTabVisible(k) for k in range(page.model.tabs.count())] == [False] * 5 + [True]  # rounds
     for row, name in page.session.labels().items():
         np.testing.assert_array_equal(page.session.mask(row), Y[row])
         assert name.endswith(".png")
