@@ -1,10 +1,12 @@
 import gc
+import shutil
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QSettings, Qt
 from qtpy.QtTest import QTest
 
-from helpers import FAST
+from helpers import FAST, answer_truthfully, two_kinds
 from tomotutor.data.sources import Source
 from tomotutor.gui.dock import TomoTutorDock
 from tomotutor.gui.garbage import collect_anywhere
@@ -87,3 +89,30 @@ def press(dock):
         QTest.keyClick(target or canvas, key, modifier)
 
     return press_key
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory):
+    """A session that has looked at its pool, and has twelve labels."""
+    folder = tmp_path_factory.mktemp("embedded")
+    x, y = two_kinds(80, 16)
+    np.savez(folder / "a.npz", x=x, y=y)
+    settings = {**FAST, "between": "uherding", "learning_rate": "0.01", "audit_share": "8", "initial_size": "500"}
+    del settings["start"]
+    create_session(folder / "s", Source("array", str(folder / "a.npz")), ["ball", "slab"], settings=settings)
+    with Session(folder / "s") as session:
+        session.map_pool()
+        answer_truthfully(session, 12)
+    return folder / "s"
+
+
+@pytest.fixture
+def known_page(dock, embedded, tmp_path, qtbot):
+    """That session in the dock, with its answers on the screen."""
+    shutil.copytree(embedded, tmp_path / "s")
+    dock._viewer.window._qt_window.resize(1400, 900)
+    assert dock.open(tmp_path / "s")
+    page = dock.page
+    qtbot.waitUntil(lambda: page.session.answers is not None, timeout=30000)
+    qtbot.waitUntil(lambda: "answers right" in page.rounds.text.text(), timeout=60000)
+    return page

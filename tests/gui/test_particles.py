@@ -1,51 +1,19 @@
 """The grid of particles, the dialogs and the status line, with real keys and clicks in a real napari window."""
 
 import csv
-import shutil
 
 import numpy as np
-import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from helpers import FAST, answer_truthfully, two_kinds
-from tomotutor.data.sources import Source
+from helpers import answer_truthfully
 from tomotutor.gui.particles.grid import ParticleGrid
 from tomotutor.gui.particles.listing import Known, Section
 from tomotutor.gui.particles.thumbnails import Thumbnails
 from tomotutor.gui.theme import colours_of
-from tomotutor.session import Session
-from tomotutor.session.create import create_session
 
 Key, Left = Qt.Key, Qt.MouseButton.LeftButton
 Control, Shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory):
-    """A session that has looked at its pool, and has twelve labels."""
-    folder = tmp_path_factory.mktemp("embedded")
-    x, y = two_kinds(80, 16)
-    np.savez(folder / "a.npz", x=x, y=y)
-    settings = {**FAST, "between": "uherding", "learning_rate": "0.01", "audit_share": "8", "initial_size": "500"}
-    del settings["start"]
-    create_session(folder / "s", Source("array", str(folder / "a.npz")), ["ball", "slab"], settings=settings)
-    with Session(folder / "s") as session:
-        session.map_pool()
-        answer_truthfully(session, 12)
-    return folder / "s"
-
-
-@pytest.fixture
-def known_page(dock, embedded, tmp_path, qtbot):
-    """That session in the dock, with its answers on the screen."""
-    shutil.copytree(embedded, tmp_path / "s")
-    dock._viewer.window._qt_window.resize(1400, 900)
-    assert dock.open(tmp_path / "s")
-    page = dock.page
-    qtbot.waitUntil(lambda: page.session.answers is not None, timeout=30000)
-    qtbot.waitUntil(lambda: "answers right" in page.rounds.text.text(), timeout=60000)
-    return page
 
 
 def click(page, row, modifier=Qt.KeyboardModifier.NoModifier):
