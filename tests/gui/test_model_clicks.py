@@ -58,7 +58,7 @@ def test_check_this_class_asks_its_predictions_blind_and_tells_the_purity(known_
     row = [table.item(k, 0).text() for k in range(table.rowCount())].index("ball")
     predicted = np.flatnonzero((session.answers.class_N == 0) & ~session.answers.labeled_N)
     click_cell(qtbot, table, row, 6)
-    assert "random predictions of ball are asked among the next ones" in page.notice.text()
+    assert "random predictions of ball are asked singly and blind" in page.notice.text()
     drawn = int(page.notice.text().split()[0])
     y = np.load(session.array_file)["y"]
     asked = session.state.asked_again()

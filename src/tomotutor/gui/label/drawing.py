@@ -43,6 +43,7 @@ class ItemDrawer:
     ) -> None:
         self._session, self._canvas, self._slices, self._painter = session, canvas, slices, painter
         self._is_denoised, self._say = is_denoised, say
+        self.problem = ""  # why the item that is shown cannot be read
 
     def read(self, row: int) -> np.ndarray:
         """Return an item as it is to be looked at."""
@@ -72,11 +73,12 @@ class ItemDrawer:
 
     def draw(self, item: ItemView | None) -> None:
         """Draw an item; None draws nothing."""
+        self.problem = ""
         try:
             x_C = None if item is None else self.read(item.row)
         except TomoTutorError as problem:
-            self._say(str(problem))
-            x_C = None
+            self.problem, x_C = str(problem), None
+            self._say(self.problem)
         self._canvas.show(x_C)
         if self._painter:
             self._painter.show(None if item is None else item.row, self._session.pool.shape[1:], self._mask(item))

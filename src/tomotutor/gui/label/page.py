@@ -22,6 +22,7 @@ from tomotutor.gui.dialogs.opened import Dialogs
 from tomotutor.gui.label.actions import actions_of, keys_of
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
 from tomotutor.gui.label.column import LabelColumn
+from tomotutor.gui.label.reason import contradiction
 from tomotutor.gui.model.page import ModelPage
 from tomotutor.gui.notice import Notice
 from tomotutor.gui.particles.gallery import Gallery
@@ -190,7 +191,8 @@ class LabelPage(QWidget):
         self._shown = None
         self._show_queue()
         self.views.bring_back()
-        self.say("the particle was hidden by another layer or gone: here it is again; nothing was answered")
+        hidden = "the particle was hidden by another layer or gone: here it is again; nothing was answered"
+        self.say(self.drawer.problem or hidden)
         return None
 
     def label(self, class_name: str) -> None:
@@ -199,9 +201,10 @@ class LabelPage(QWidget):
             self.painter.select(self.session.classes.index(class_name))
             self.panel.set_selected(class_name)
         elif (item := self._seen()) is not None:
-            if self.notice.text() == self._passing:
-                self.say("")
+            against = contradiction(self.session, item, class_name)
             self._try(self.session.label, item.id, class_name)
+            if against or self.notice.text() == self._passing:
+                self._say_in_passing(against)
 
     def label_by_key(self, class_name: str) -> None:
         """Give the selection in the grid a class, where the focus is on it; else the current item."""

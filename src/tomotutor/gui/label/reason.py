@@ -11,6 +11,8 @@ from qtpy.QtWidgets import QLabel, QSizePolicy
 from tomotutor.session import Session
 from tomotutor.session.status import ItemView
 
+_SURE = 0.9  # confidence from which a label that contradicts the prediction is remarked on
+
 
 class Opinion:
     """Two lines of a session's item: what it is called, and why it is asked.
@@ -85,6 +87,18 @@ def less_disputed(disagreement_N: np.ndarray, row: int) -> float | None:
         return None
     known = disagreement_N[np.isfinite(disagreement_N)]
     return float((known < disagreement_N[row]).mean())
+
+
+def contradiction(session: Session, item: ItemView, class_name: str) -> str:
+    """Return what to say of a label that contradicts a prediction that is sure; "" where it does not."""
+    answers = session.answers
+    if answers is None or answers.labeled_N[item.row] or answers.confidence_N[item.row] < _SURE:
+        return ""
+    predicted = int(answers.class_N[item.row])
+    if not 0 <= predicted < len(session.classes) or session.classes[predicted] == class_name:
+        return ""
+    sure = f"{100 * answers.confidence_N[item.row]:.0f} % sure of {session.classes[predicted]}"
+    return f"{item.id} is labeled {class_name}; the model is {sure}"
 
 
 def measured(item: ItemView | None, *, masks: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from qtpy.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.label.slices import to_image
 from tomotutor.gui.theme import Colours
 from tomotutor.session.status import ItemView, PoolMap
@@ -73,8 +75,10 @@ class Gallery(QWidget):
         self.setToolTip(_BY_USE if pool_map is None else _BY_GROUP)
         for item in self._items:
             if item.row not in self._images:
-                self._images[item.row] = to_image(self._picture(item.row))
-            self._images.move_to_end(item.row)
+                with contextlib.suppress(TomoTutorError):  # a file that is gone is said where its item is shown
+                    self._images[item.row] = to_image(self._picture(item.row))
+            if item.row in self._images:
+                self._images.move_to_end(item.row)
         while len(self._images) > _KEPT:
             self._images.popitem(last=False)
         self.update()
@@ -101,7 +105,8 @@ class Gallery(QWidget):
         painter.setPen(self._colours.text)
         for position, (item, text) in enumerate(zip(self._items, self.captions, strict=True)):
             cell = self._cell(position)
-            painter.drawImage(cell, self._images[item.row])
+            if item.row in self._images:
+                painter.drawImage(cell, self._images[item.row])
             short = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, self.SIZE)
             painter.drawText(QRect(cell.left(), self.SIZE, self.SIZE, 15), Qt.AlignmentFlag.AlignCenter, short)
         if not self._items:

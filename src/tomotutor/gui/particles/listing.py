@@ -82,6 +82,8 @@ def known_of(session: Session) -> Known:
         labeled_N = np.zeros(n, bool)
         confidence_N, disagreement_N = answers.confidence_N.copy(), answers.disagreement_N
     number_of = {name: k for k, name in enumerate(session.classes)}
+    blind = sorted(session.state.hidden())  # some may be asked blind since the answers were told
+    class_N[blind], confidence_N[blind] = -1, np.nan
     again = session.state.asked_again()
     for row, name in session.labels().items() if not session.is_segmentation else ():
         if row not in again:
