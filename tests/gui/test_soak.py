@@ -17,7 +17,7 @@ from tomotutor.session.status import Phase
 
 Key = Qt.Key
 LABELS = int(os.environ.get("TOMOTUTOR_SOAK", 2000))
-TRAININGS, VIEWS = max(2, LABELS // 200), max(20, LABELS // 10)
+TRAININGS, VIEWS = max(4, LABELS // 200), max(20, LABELS // 10)
 
 
 def counted(viewer, session):
@@ -66,7 +66,7 @@ def test_memory_stays_flat_and_nothing_leaks(dock, press, tmp_path, qtbot):
         gc.collect()
         memory.append(psutil.Process().memory_info().rss / 2**20)
 
-    warm = max(1, TRAININGS // 5)
+    warm = max(2, TRAININGS // 4)
     for _ in range(warm):
         part(LABELS // TRAININGS, VIEWS // TRAININGS)
     before = counted(viewer, session)
