@@ -136,6 +136,17 @@ class Walk:
         self.place(rows[0])
         return name
 
+    def show_new_session(self) -> None:
+        """Let the page of a new session look at the sample data; the picture has no paths of this machine."""
+        page = self.dock.welcome.new
+        page.path.value = sample_data() / "particles.star"
+        spin(6)
+        for field, text in ((page.path, "project/particles.star"), (page.tomograms, "project/tomograms.star")):
+            line = field.line_edit.native
+            line.blockSignals(True)
+            line.setText(text)
+            line.blockSignals(False)
+
     def finish_training(self) -> None:
         """Wait until no training runs."""
         wait(lambda: self.session.phase is Phase.IDLE, 900)
@@ -249,9 +260,7 @@ def main() -> None:
         person.resize((width, height))
         person.dock.leave()
         person.dock.welcome.new_session()
-        os.chdir(sample_data().parent)
-        person.dock.welcome.new.path.value = f"{sample_data().name}/particles.star"
-        spin(5)
+        person.show_new_session()
         person.photograph("new_session")
         person.viewer.close()
         spin(1)
