@@ -32,7 +32,7 @@ class AverageDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Average")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.text = QLabel(text)
+        self.text = QLabel(f"{text} · smoothed for the eye")
         self.slices = OrthoSlices()
         volume_zyx = smooth(volume_zyx[None], _SIGMA)
         low, high = np.percentile(volume_zyx, (1, 99.8)).tolist()
