@@ -36,7 +36,7 @@ def session(seed, checks=8, labels=60):
         rows = np.concatenate([rows, np.argsort(margin)[:10]])
     head = fit_head(x, rows, y[rows], 4, folds=FOLDS)
     answers = answers_of(head, x, np.concatenate([rows, check]), np.concatenate([y[rows], y[check]]))
-    found = estimate(head, x, answers, check_rows=check, check_label=y[check])
+    found = estimate(head, head, x, x, answers, check_rows=check, check_label=y[check])
     return found, float((answers.class_N == y).mean()), head, x, y, answers
 
 
@@ -56,10 +56,10 @@ def test_labels_chosen_by_margin_do_not_drag_the_estimate_down():
 def test_it_says_what_it_rests_on_and_check_particles_count():
     found, _, head, x, _, answers = session(0)
     assert found.checked == 8 and f"8 check particles, {found.right} of them right" in found.basis
-    alone = estimate(head, x, answers)
+    alone = estimate(head, head, x, x, answers)
     assert alone.checked == 0 and alone.basis == "calibrated confidence of the head, on 60 labels"
     assert found.right == 4 and found.share < alone.share  # half of them wrong pull it down
-    wrong = estimate(head, x, answers, check_rows=np.arange(40), check_label=(answers.class_N[:40] + 1) % 4)
+    wrong = estimate(head, head, x, x, answers, check_rows=np.arange(40), check_label=(answers.class_N[:40] + 1) % 4)
     assert wrong.share < alone.share - 0.2  # forty check particles, all wrong, outweigh any confidence
 
 

@@ -13,6 +13,7 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.benchmark.answers import (
     COLD,
+    GROUPS,
     Embedded,
     Session,
     by_page,
@@ -20,10 +21,10 @@ from tomotutor.benchmark.answers import (
     embed_set,
     one_by_one,
     play,
-    typical_order,
 )
 from tomotutor.learn.doubts import find_doubts
 from tomotutor.learn.estimate import FOLDS, estimate
+from tomotutor.learn.groups import find_groups
 from tomotutor.learn.head import Head, fit_head
 from tomotutor.learn.results import Answers
 from tomotutor.oracle.pages import TARGETS, look_alikes
@@ -87,19 +88,21 @@ def estimates(whole: Embedded, seed: int) -> Iterator[Line]:
     audit = np.random.default_rng([seed, 0xA48]).permutation(n)[: n // SHARE]
     check, drawn = audit[::2], audit[1::2]
     open_N = ~np.isin(np.arange(n), audit)
-    rows = [int(row) for row in typical_order(data, seed) if open_N[row]][:COLD]
+    groups = find_groups(data.teacher_ND, np.arange(n), GROUPS, seed)  # of all rows, in their order
+    rows = [int(row) for row in groups.typical() if open_N[row]][:COLD]
     open_N[rows] = False
     for budget in BUDGETS:
         audited = budget // SHARE
         checked, random = check[: (audited + 1) // 2], drawn[: audited // 2]
         while len(rows) < budget - audited:
-            head = _fit(data, np.concatenate([rows, random]), classes, temperature=1.0)
+            told = np.concatenate([rows, random]).astype(np.int64)
+            head = fit_head(data.teacher_ND, told, data.truth_N[told], classes, temperature=1.0)
             top_N2 = np.sort(head.probs(data.teacher_ND), axis=1)[:, -2:]
             gap_N = np.where(open_N, top_N2[:, 1] - top_N2[:, 0], np.inf)
             rows += np.argsort(gap_N)[: min(STEP, budget - audited - len(rows))].tolist()
             open_N[rows] = False
         labeled = np.concatenate([rows, random]).astype(np.int64)
-        head = _fit(data, labeled, classes)
+        head, student = _fit(data, labeled, classes)
         told = np.concatenate([labeled, checked])
         probs_NC = head.probs(data.teacher_ND)
         class_N, labeled_N = probs_NC.argmax(1), np.isin(np.arange(n), told)
@@ -107,8 +110,11 @@ def estimates(whole: Embedded, seed: int) -> Iterator[Line]:
         answers = Answers(class_N, probs_NC.max(1), np.zeros(n), labeled_N, "head", 1)
         found = estimate(
             head,
+            student,
             data.teacher_ND,
+            data.student_ND,
             answers,
+            group_N=groups.group_N,
             check_rows=checked,
             check_label=data.truth_N[checked],
         )
@@ -120,9 +126,10 @@ def _rounded(share: float, low: float, high: float) -> Line:
     return {"share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def _fit(data: Embedded, rows: np.ndarray, classes: int, temperature: float | None = None) -> Head:
+def _fit(data: Embedded, rows: np.ndarray, classes: int) -> list[Head]:
     rows = rows.astype(np.int64)
-    return fit_head(data.teacher_ND, rows, data.truth_N[rows], classes, folds=FOLDS, temperature=temperature)
+    both = (data.teacher_ND, data.student_ND)
+    return [fit_head(x_ND, rows, data.truth_N[rows], classes, folds=FOLDS) for x_ND in both]
 
 
 def run(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[Line], None]) -> list[Line]:

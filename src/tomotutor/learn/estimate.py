@@ -12,9 +12,12 @@ from tomotutor.learn.results import Answers
 
 LEVEL = 0.95
 FOLDS = 10  # of the head: with fewer, held-out answers come from heads that know too little
-# mean and deviation of a, b, d before any label; chosen on 24 sessions each of two kinds of data (docs/evidence.md)
-CENTRE, DEVIATION = (0.5, 1.0, -0.5), (1.0, 0.7, 0.7)
-DRAWS = 4000
+# mean and deviation of a, b, d before any label, chosen on sets that no figure is reported on (docs/evidence.md)
+CENTRE, DEVIATION = (0.8, 1.3, -1.0), (0.6, 0.5, 0.7)
+HIDES = 0.6  # chance that a class without a label is a group of look-alikes without one; else it is scattered
+RARE = 20  # its share is then Beta(1, RARE + items drawn at random that were of other classes): 0.05 without any
+BINS = 32
+DRAWS = 2000
 STEPS = 50  # of Newton's method
 FEW = 5  # labels below which a class is not known
 WEAK = 0.1  # below the goal, recall at which a class is pointed out
@@ -52,10 +55,13 @@ class Estimate:
 
 
 def estimate(
-    head: Head,
-    embedding_ND: np.ndarray,
+    teacher: Head,
+    student: Head,
+    teacher_ND: np.ndarray,
+    student_ND: np.ndarray,
     answers: Answers,
     *,
+    group_N: np.ndarray | None = None,
     check_rows: np.ndarray | None = None,
     check_label: np.ndarray | None = None,
     seed: int = 0,
@@ -63,64 +69,105 @@ def estimate(
     """Estimate the share of right answers from calibrated confidence, corrected by what is known of right and wrong.
 
     Confidence alone is no measure: the labels that it is calibrated on were chosen by margin or typicality, so the
-    share of right ones among them is not the pool's. Two things correct this. First, only P(right | confidence) is
+    share of right ones among them is not the pool's. Three things correct this. First, only P(right | confidence) is
     learned from them, and is averaged over the confidences of the *unlabeled pool*: that takes care of a choice by
     confidence (covariate shift). Second, labels chosen by a rule are harder than others of the same confidence, and
     their held-out answers come from heads of fewer labels, so they have a shift of their own, which check particles
     have not:
 
-        P(right_i) = σ(a + b·s_i + d·[held out]),  s = log(c / (1 − c)),  c the head's confidence
+        P(right_i) = σ(a + b·s_i + d·[held out]),  s = mean of log(c / (1 − c)),  c what the teacher's head, and what
+        the student's, gives the class that the teacher's head answers
 
     with Gaussian priors of a, b, d (`CENTRE`, `DEVIATION`). Data are the held-out answers about the labels whose class
     the head of the other folds knew, and the predictions of check particles. The posterior is Gaussian about its
     maximum (Laplace); the interval is that of the share under its draws, with right and wrong of each item drawn, too.
+    Third, a head is sure, and wrong, of a class that nobody has labeled yet: all its items together. Each class without
+    a label is, in a draw, with chance `HIDES` one of the groups of look-alikes that have no label, else scattered.
 
     Parameters
     ----------
-    head : Head
-        On the pool's embedding, with `FOLDS` folds.
-    embedding_ND : ndarray
-        That embedding.
+    teacher, student : Head
+        On both embeddings of the pool, fitted on the same labels with `FOLDS` folds.
+    teacher_ND, student_ND : ndarray
+        These embeddings.
     answers : Answers
         The pool's answers, for its labels.
+    group_N : ndarray, optional
+        Group of look-alikes of each pool row, -1 where it has none.
     check_rows, check_label : ndarray, optional
-        Check particles that have a label: never among the head's own labels.
+        Check particles that have a label: never among the heads' own labels.
     seed : int
         Of the draws.
     """
     rng = np.random.default_rng([seed, 0xE57])
     check_rows = np.zeros(0, np.int64) if check_rows is None else np.asarray(check_rows, np.int64)
     check_label = np.zeros(0, np.int64) if check_label is None else np.asarray(check_label, np.int64)
-    probs_NC = head.probs(embedding_ND).astype(np.float64)
-    held_LC = np.exp(head.held_out_LC)
-    told_L = held_LC[np.arange(len(head.rows)), head.label_L] > 0  # the others' class was unknown: no answer to judge
-    checked_NC = probs_NC[check_rows]
-    s_M = np.concatenate([logit(held_LC[told_L].max(1)), logit(checked_NC.max(1))])
+    probs_NC = teacher.probs(teacher_ND).astype(np.float64)
+    s_N = evidence(probs_NC, student.probs(student_ND))
+    told_L = np.isfinite(teacher.held_out_LC[np.arange(len(teacher.rows)), teacher.label_L])  # else no answer to judge
+    held_LC = np.exp(teacher.held_out_LC[told_L])
+    s_M = np.concatenate([evidence(held_LC, np.exp(student.held_out_LC[told_L])), s_N[check_rows]])
     right_M = np.concatenate(
-        [held_LC[told_L].argmax(1) == head.label_L[told_L], checked_NC.argmax(1) == check_label]
+        [held_LC.argmax(1) == teacher.label_L[told_L], probs_NC[check_rows].argmax(1) == check_label]
     ).astype(float)
-    held_M = np.concatenate([np.ones(int(told_L.sum()), bool), np.zeros(len(check_rows), bool)])
+    held_M = np.arange(len(s_M)) < len(held_LC)
     mean_3, covariance_33 = _posterior(s_M, right_M, held_M)
     open_N = np.flatnonzero(~answers.labeled_N)
+    bare_N = np.full(len(probs_NC), -1)
+    if group_N is not None:
+        bare_N = np.where(np.isin(group_N, group_N[answers.labeled_N]), -1, group_N)
+    a_b_D2 = rng.multivariate_normal(mean_3, covariance_33, DRAWS)[:, :2]
+    right_D = _right(s_N[open_N], bare_N[open_N], a_b_D2, len(teacher.unknown), len(check_rows), rng)
     n = len(answers.class_N)
-    s_N = logit(probs_NC[open_N].max(1))
-    a_b = rng.multivariate_normal(mean_3, covariance_33, DRAWS)[:, :2]
-    edges = np.quantile(s_N, np.linspace(0, 1, 65)) if len(s_N) else np.zeros(2)
-    place_N = np.clip(np.searchsorted(edges, s_N, side="right") - 1, 0, 63)
-    size_B = np.bincount(place_N, minlength=64)
-    s_B = np.bincount(place_N, s_N, minlength=64) / np.maximum(size_B, 1)
-    p_DB = sigmoid(a_b[:, :1] + a_b[:, 1:] * s_B)
-    right_D = rng.binomial(size_B, p_DB).sum(1) if len(s_N) else np.zeros(DRAWS)
     share_D = (right_D + n - len(open_N)) / n
     low, high = np.quantile(share_D, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    recall_C = _recall(probs_NC[open_N], sigmoid(mean_3[0] + mean_3[1] * s_N), answers, head)
+    recall_C = _recall(probs_NC[open_N], sigmoid(mean_3[0] + mean_3[1] * s_N[open_N]), answers, teacher)
     checked, right = len(check_rows), int(right_M[~held_M].sum())
     basis = f"calibrated confidence of the head, on {int(held_M.sum())} labels"
     if checked:
         basis += f" and {checked} check particles, {right} of them right"
+    if teacher.unknown:
+        basis += f"; {len(teacher.unknown)} of {teacher.classes} classes without a label may hide in it"
     return Estimate(
         float(share_D.mean()), float(low), float(high), float(np.nanmean(recall_C)), recall_C, right, checked, basis
     )
+
+
+def evidence(teacher_NC: np.ndarray, student_NC: np.ndarray) -> np.ndarray:
+    """Return the mean of the log odds that two heads give the class which the teacher's answers, (N,)."""
+    index, best_N = np.arange(len(teacher_NC)), teacher_NC.argmax(1)
+    return (logit(teacher_NC[index, best_N]) + logit(student_NC[index, best_N].astype(np.float64))) / 2
+
+
+def _right(
+    s_N: np.ndarray,
+    bare_N: np.ndarray,
+    a_b_D2: np.ndarray,
+    unlabeled: int,
+    drawn: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the number of right answers among unlabeled items in each draw of a and b, (D,).
+
+    `bare_N` is the group of those whose group has no label, else -1; `unlabeled` counts the classes without a label,
+    `drawn` the items drawn at random. Items of a group that are about equally sure are counted together.
+    """
+    if not len(s_N):
+        return np.zeros(len(a_b_D2))
+    bin_N = np.searchsorted(np.quantile(s_N, np.linspace(0, 1, BINS + 1)[1:-1]), s_N, side="right")
+    cell_G2, cell_N = np.unique(np.column_stack([bare_N, bin_N]), axis=0, return_inverse=True)
+    cell_N, bare_G = cell_N.reshape(-1), cell_G2[:, 0]
+    size_G = np.bincount(cell_N)
+    p_DG = sigmoid(a_b_D2[:, :1] + a_b_D2[:, 1:] * (np.bincount(cell_N, s_N) / size_G))
+    groups, count = np.unique(bare_N[bare_N >= 0], return_counts=True)
+    for _ in range(unlabeled):
+        hidden_D = np.full(len(a_b_D2), -1)
+        if len(groups):
+            chosen_D = rng.choice(groups, len(hidden_D), p=count / count.sum())
+            hidden_D = np.where(rng.random(len(hidden_D)) < HIDES, chosen_D, -1)
+        scattered_D1 = rng.beta(1, RARE + drawn, (len(hidden_D), 1))
+        p_DG *= np.where(hidden_D[:, None] >= 0, bare_G != hidden_D[:, None], 1 - scattered_D1)
+    return rng.binomial(size_G, p_DG).sum(1)
 
 
 def logit(p_N: np.ndarray) -> np.ndarray:

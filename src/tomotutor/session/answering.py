@@ -173,7 +173,13 @@ class Answering:
             temperature=known,
         )
         student = fit_head(
-            embedding.student_ND, asked.rows, asked.label_L, len(asked.classes), temperature=teacher.temperature
+            embedding.student_ND,
+            asked.rows,
+            asked.label_L,
+            len(asked.classes),
+            group_N=self._core.overlap_N,
+            folds=folds or FOLDS,
+            temperature=None if folds else teacher.temperature,
         )
         answers = answer(
             teacher,
@@ -197,11 +203,6 @@ class Answering:
         rule, cold = query.between, query.cold_start == "typical" and not self._core.state.rounds
         if rule == "round" or (cold and len(asked.rows) < COLD):
             return None
-        group_N = None
-        if self._groups and self._groups[0] == embedding.network:
-            groups = self._groups[2]
-            group_N = np.full(len(embedding.view_N), -1)
-            group_N[groups.rows] = groups.group_N
         return order_next(
             teacher,
             student,
@@ -210,9 +211,17 @@ class Answering:
             asked.open_rows,
             rule,
             asked.classes,
-            group_N=group_N,
+            group_N=self._group_of(embedding),
             seed=self._core.recipe.seed,
         )
+
+    def _group_of(self, embedding: Embedding) -> np.ndarray | None:
+        """Return the group of look-alikes of each row, -1 where it has none; None where none were made."""
+        if not self._groups or self._groups[0] != embedding.network:
+            return None
+        groups, group_N = self._groups[2], np.full(len(embedding.view_N), -1)
+        group_N[groups.rows] = groups.group_N
+        return group_N
 
     def _take(self, fitted: Fitted) -> None:
         with self._core.guard:
@@ -329,20 +338,12 @@ class Answering:
     def doubts(self) -> Doubts | None:
         """Return the labels, the one that looks most wrong in front; None before there is a head."""
         from tomotutor.learn.doubts import Doubts, find_doubts
-        from tomotutor.learn.head import fit_head
 
         fitted = self.with_folds()
         if fitted is None:
             return None
         asked = fitted.asked
-        student = fit_head(
-            fitted.embedding.student_ND,
-            asked.rows,
-            asked.label_L,
-            len(asked.classes),
-            group_N=self._core.overlap_N,
-        )
-        found = find_doubts(fitted.teacher, student)
+        found = find_doubts(fitted.teacher, fitted.student)
         told = ~np.isin(found.rows, asked.hidden_rows)  # nothing is told of what is asked again
         return Doubts(found.rows[told], found.label_L[told], found.predicted_L[told], found.doubt_L[told])
 
@@ -354,10 +355,14 @@ class Answering:
         if fitted is None:
             return None
         asked = fitted.asked
+        self.groups()
         return estimate(
             fitted.teacher,
+            fitted.student,
             fitted.embedding.teacher_ND,
+            fitted.embedding.student_ND,
             fitted.answers,
+            group_N=self._group_of(fitted.embedding),
             check_rows=asked.check_rows,
             check_label=asked.check_label,
             seed=self._core.recipe.seed,
