@@ -116,3 +116,15 @@ def test_advice_gives_its_reasons(found, counts, doubts, expected, word):
     said = advice(found, np.array(counts), ("ribosome", "ring"), doubts=doubts)
     assert said[0].action == expected
     assert word in said[0].reason
+
+
+def test_a_class_without_a_label_may_be_a_group_that_nobody_has_looked_at():
+    x, y = clouds(1, spread=0.3)
+    rows = np.flatnonzero(y != 3)[:40]
+    head = fit_head(x, rows, y[rows], 4, folds=FOLDS)
+    answers = answers_of(head, x, rows, y[rows])
+    truth = float((answers.class_N == y).mean())  # none of the last class is right, and the head is sure of each
+    found = estimate(head, head, x, x, answers, group_N=y)
+    assert found.low <= truth <= found.high and "1 of 4 classes without a label" in found.basis
+    known = fit_head(x, rows, y[rows], 3, folds=FOLDS)  # where nobody says that there is a fourth class
+    assert estimate(known, known, x, x, answers, group_N=y).low > truth
