@@ -105,7 +105,7 @@ def test_making_a_session_can_be_cancelled(dock, qtbot, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_the_page_shows_every_kind_of_input(dock, qtbot):
+def test_the_page_shows_every_kind_of_input(dock, qtbot, tmp_path):
     dock.welcome.new_session()
     page = dock.welcome.new
     for name in KINDS:
@@ -113,20 +113,25 @@ def test_the_page_shows_every_kind_of_input(dock, qtbot):
     assert page.tomograms.enabled is False
     page.kind.value = next(iter(KINDS))
     assert page.tomograms.enabled
-    assert page.answer["source"].where.tomogram_dir == ""
-    page.path.value, page.tomogram_dir.value, page.pixel_size.value = "/a/list.tbl", "/a/tomograms", 2.5
-    source = page.answer["source"]
+    listed, folder = tmp_path / "list.tbl", tmp_path / "tomograms"
+    listed.touch()
+    folder.mkdir()
+    page.path.value = listed
+    assert page.source.where.tomogram_dir == ""
+    page.tomogram_dir.value, page.pixel_size.value = folder, 2.5
+    source = page.source
     assert (source.kind, source.path, source.where.tomogram_dir, source.reading.coordinate_pixel_size) == (
         "particles",
-        "/a/list.tbl",
-        "/a/tomograms",
+        str(listed),
+        str(folder),
         2.5,
     )
 
 
-def test_the_page_asks_what_networks_start_from(dock, qtbot, weights):
+def test_the_page_asks_what_networks_start_from(dock, qtbot, weights, array_file, tmp_path):
     dialog = NewSessionPage()
     qtbot.addWidget(dialog)
+    dialog.path.value, dialog.folder.value = array_file, tmp_path / "new"
     dialog.kind.value = "MRC stack"
     pretrained, scratch, chosen = STARTS
     assert (dialog.start.value, dialog.answer["start"]) == (pretrained, "")
@@ -143,9 +148,10 @@ def test_the_page_asks_what_networks_start_from(dock, qtbot, weights):
 @pytest.mark.parametrize(
     "change", [("kind", "folder of 2D images"), ("recipe", "paper"), ("task", "a mask for each image")]
 )
-def test_where_networks_can_only_start_from_scratch(dock, qtbot, weights, change):
+def test_where_networks_can_only_start_from_scratch(dock, qtbot, weights, change, array_file, tmp_path):
     dialog = NewSessionPage()
     qtbot.addWidget(dialog)
+    dialog.path.value, dialog.folder.value = array_file, tmp_path / "new"
     dialog.kind.value = "NumPy array"
     dialog.start.value, dialog.weights.value = "weights or session…", weights
     widget = getattr(dialog, change[0])
@@ -196,7 +202,8 @@ def test_a_session_opens_though_the_look_failed(dock, qtbot, monkeypatch, array_
 
 def test_a_wrong_start_is_said_and_nothing_is_made(dock, qtbot, monkeypatch, array_file, tmp_path):
     said, _ = make_from(dock, qtbot, monkeypatch, array_file, tmp_path, tmp_path / "s")
-    assert "found no start.json" in said[-1]
+    assert "one field needs another look" in said[-1]
+    assert "found no start.json" in dock.welcome.new.mistake.text()
     assert dock.page is None
     assert not (tmp_path / "s").exists()
 
