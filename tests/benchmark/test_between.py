@@ -1,12 +1,14 @@
 """What is measured between rounds, in a real session on a small set."""
 
 import numpy as np
+import pytest
 
 from helpers import FAST, two_kinds
 from tomotutor.benchmark.between import play, table
 from tomotutor.session import Session
 
 
+@pytest.mark.slow
 def test_three_answerers_are_held_against_the_truth_at_each_number_of_labels(tmp_path):
     x, y = two_kinds(70, 16)
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["ball", "slab"]))

@@ -94,6 +94,7 @@ def test_methods_of_a_seed_are_paired(smoke):
     assert set(b[1]["picked"]) < set(candidates)
 
 
+@pytest.mark.slow
 def test_a_killed_grid_goes_on_and_ends_with_the_same_numbers(smoke, tmp_path):
     command = ["bench", "smoke", "--out", str(tmp_path), "--methods", "teacher_student", "--seeds", "0", "--jobs", "1"]
     run = subprocess.Popen(
@@ -287,9 +288,13 @@ def test_names_do_not_collide_and_recipes_exist():
     for name, experiment in EXPERIMENTS.items():
         assert set(experiment.named) <= set(experiment.methods)
         assert set(experiment.probes) <= set(PROBES)
+        ndim, seen = 2 if experiment.dataset else 3, set()
         for scale in experiment.plans:
             for cell in grid.find_cells(name, scale):
-                ndim = 2 if experiment.dataset else 3
+                key = (cell.plan.recipe, *sorted((k, v) for k, v in cell.settings.items() if k != "seed"))
+                if key in seen:
+                    continue
+                seen.add(key)
                 recipe = preset(cell.plan.recipe, ndim, experiment.dataset).with_settings(cell.settings)
                 assert recipe.audit.share == 0
                 assert recipe.network.precision != "auto"

@@ -125,6 +125,7 @@ def test_answers_are_told_in_words_and_as_a_table(folder, tmp_path, capsys):
     assert found["unknown"] == ["junk"]
     assert found["estimate"]["interval"][0] <= found["estimate"]["share"] <= found["estimate"]["interval"][1]
     assert found["advice"]
+    assert found["left_out"] == []  # an array lies in no tomogram
     table = list(csv.DictReader((tmp_path / "answers.csv").open()))
     assert len(table) == N
     assert {row["item"] for row in table if not row["class"]} == hidden_ids(folder)

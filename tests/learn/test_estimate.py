@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from tomotutor.learn import estimate as estimates
-from tomotutor.learn.estimate import CENTRE, DEVIATION, FOLDS, advice, estimate, purity
+from tomotutor.learn.estimate import CENTRE, DEVIATION, FOLDS, advice, estimate, left_out, purity
 from tomotutor.learn.head import fit_head
 from tomotutor.learn.results import Answers
 
@@ -128,3 +128,15 @@ def test_a_class_without_a_label_may_be_a_group_that_nobody_has_looked_at():
     assert found.low <= truth <= found.high and "1 of 4 classes without a label" in found.basis
     known = fit_head(x, rows, y[rows], 3, folds=FOLDS)  # where nobody says that there is a fourth class
     assert estimate(known, known, x, x, answers, group_N=y).low > truth
+
+
+def test_a_tomogram_is_held_against_the_labels_of_the_others():
+    x, y = clouds(0, n=200, spread=0.1)
+    part = np.where(np.arange(200) % 2, "t2", "t1")
+    rows = np.arange(0, 200, 3)
+    n = {name: int((part[rows] == name).sum()) for name in ("t1", "t2")}
+    assert left_out(x, rows, y[rows], part[rows], 4) == [("t1", n["t1"], n["t1"]), ("t2", n["t2"], n["t2"])]
+    other = np.where(part == "t2", (y + 1) % 4, y)  # in t2 the classes look like others: nothing carries over
+    assert left_out(x, rows, other[rows], part[rows], 4) == [("t1", 0, n["t1"]), ("t2", 0, n["t2"])]
+    only = part == "t1"
+    assert left_out(x, rows[only[rows]], y[rows][only[rows]], part[rows][only[rows]], 4) == []

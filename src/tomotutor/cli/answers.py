@@ -195,6 +195,7 @@ def _answers(args: argparse.Namespace) -> None:
         answers, estimate, advice = session.answers, session.answering.estimate(), session.answering.advice()
         if args.csv:
             _write_answers(session, _answers_of(session), Path(args.csv))
+        tomograms = session.answering.by_tomogram()
         names, overlapping = session.classes, int((session.overlaps_N > 0).sum())
         values: dict[str, Any] = {
             "source": answers.source if answers else None,
@@ -203,6 +204,7 @@ def _answers(args: argparse.Namespace) -> None:
             "hidden": int((answers.class_N < 0).sum()) if answers else 0,
             "overlapping": overlapping,
             "estimate": None,
+            "left_out": [{"tomogram": name, "right": right, "labels": n} for name, right, n in tomograms],
             "bulk": [
                 {"step": f.step, "labels": f.labels, "against": f.against, "asked": f.n, "interval": [f.low, f.high]}
                 for f in session.bulk_figures()
@@ -228,6 +230,8 @@ def _answers(args: argparse.Namespace) -> None:
     if estimate:
         print(f"right     {estimate.share:.2f} of the pool ({estimate.low:.2f}–{estimate.high:.2f})")
         print(f"          by {estimate.basis}")
+    for name, right, n in tomograms:
+        print(f"left out  {name}: {right} of its {n} labels are said by a head on the labels of the other tomograms")
     if overlapping:
         print(f"overlap   {overlapping} picks lie nearer to another than a quarter of the box")
     for one in values["bulk"]:

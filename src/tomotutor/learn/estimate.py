@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tomotutor.learn.head import Head
+from tomotutor.learn.head import Head, fit_head
 from tomotutor.learn.results import Answers
 
 LEVEL = 0.95
@@ -310,3 +310,38 @@ def advice(
         said.append(Advice("label", reason))
     reason = f"about {found.share:.2f} of the pool is right, {found.low:.2f} at least: the goal is reached"
     return said or [Advice("stop", reason)]
+
+
+def left_out(
+    embedding_ND: np.ndarray, rows: np.ndarray, label_L: np.ndarray, part_L: np.ndarray, classes: int
+) -> list[tuple[str, int, int]]:
+    """Hold the labels of each part of the pool against a head that has seen those of the other parts alone.
+
+    What a head knows of a part from the part itself, its contrast or its neighbours, does not help it here.
+
+    Parameters
+    ----------
+    embedding_ND : ndarray
+        The pool's embedding.
+    rows, label_L : ndarray
+        Labeled pool rows and their class numbers.
+    part_L : ndarray of str
+        The part of each label, such as its tomogram; "" where it has none: these labels are learned from alone.
+    classes : int
+        Number of classes of the session.
+
+    Returns
+    -------
+    list of (str, int, int)
+        Part, labels that the head says too, labels. A class that only this part has cannot be said: it counts as
+        wrong. Parts are left out where the others have labels in fewer than two classes.
+    """
+    found = []
+    for part in sorted(set(part_L.tolist()) - {""}):
+        own_L = part_L == part
+        if len(np.unique(label_L[~own_L])) < 2:
+            continue
+        head = fit_head(embedding_ND, rows[~own_L], label_L[~own_L], classes, temperature=1.0)
+        said = head.probs(embedding_ND, rows[own_L]).argmax(1)
+        found.append((part, int((said == label_L[own_L]).sum()), int(own_L.sum())))
+    return found

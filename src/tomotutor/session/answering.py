@@ -368,6 +368,18 @@ class Answering:
             seed=self._core.recipe.seed,
         )
 
+    def by_tomogram(self) -> list[tuple[str, int, int]]:
+        """Return, for each tomogram with labels, its name, how many of its labels a head says that was fitted to the
+        labels of the other tomograms alone, and how many labels it has. Empty where labels lie in fewer than two.
+        """
+        from tomotutor.learn.estimate import left_out
+
+        embedding, asked = self.pool_embedding.newest, self.freeze()
+        if embedding is None:
+            return []
+        name_L = self._core.pool.tomogram_N[asked.rows].astype(str)
+        return left_out(embedding.teacher_ND, asked.rows, asked.label_L, name_L, len(asked.classes))
+
     def advice(self) -> list[Advice]:
         """Return what to do next, the most urgent in front."""
         from tomotutor.learn.estimate import DOUBTED, advice
