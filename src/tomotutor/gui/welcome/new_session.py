@@ -31,7 +31,7 @@ from tomotutor.session.classes import check_classes
 from tomotutor.session.create import PRESETS
 
 KINDS = {
-    "particle list (RELION, Dynamo, EM, IMOD, CSV, copick)": "particles",
+    "particle list (RELION, Dynamo, IMOD, …)": "particles",
     "MRC stack": "stack",
     "folder of MRC files": "mrc_dir",
     "NumPy array": "array",
