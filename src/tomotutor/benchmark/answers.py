@@ -5,12 +5,15 @@ Each seed is a session on a random four fifths of a set, seen by the pretrained 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tomotutor.base.files import new_file
 from tomotutor.base.progress import Report, ignore
 from tomotutor.benchmark.data import find_set
 from tomotutor.data.sources import open_pool
@@ -218,3 +221,10 @@ def play(
 def decisions_to(curve: list[tuple[int, int, float]], target: float) -> int | None:
     """Return after how many decisions a curve first reaches a target; None if it does not."""
     return next((decisions for decisions, _, accuracy in curve if accuracy >= target), None)
+
+
+def write(out: Path, name: str, lines: Sequence[dict[str, Any]], tables: str) -> None:
+    """Write results, a line of JSON each, and their tables: `name`.jsonl and `name`.md."""
+    for file, text in ((f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines)), (f"{name}.md", tables)):
+        with new_file(out / file) as partial:
+            partial.write_text(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file
 from tomotutor.benchmark.answers import (
     COLD,
     GROUPS,
@@ -21,6 +19,7 @@ from tomotutor.benchmark.answers import (
     embed_set,
     one_by_one,
     play,
+    write,
 )
 from tomotutor.learn.doubts import find_doubts
 from tomotutor.learn.estimate import FOLDS, estimate
@@ -169,18 +168,8 @@ def run(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[Line], None
             for rule in RULES if not error else RULES[:3]:
                 for seed in seeds:
                     keep(decisions(whole, rule, seed, error))
-        write(lines, out)
+        write(out, "answers", lines, report(lines))
     return lines
-
-
-def write(lines: Sequence[Line], out: Path) -> None:
-    """Write the results and their tables."""
-    for name, text in (
-        ("answers.jsonl", "".join(json.dumps(line) + "\n" for line in lines)),
-        ("answers.md", report(lines)),
-    ):
-        with new_file(out / name) as partial:
-            partial.write_text(text)
 
 
 def report(lines: Sequence[Line]) -> str:

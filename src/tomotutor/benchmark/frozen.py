@@ -12,7 +12,6 @@ neighbours in the set.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.base.files import new_file
-from tomotutor.benchmark.answers import GROUPS, Embedded, embed_set
+from tomotutor.benchmark.answers import GROUPS, Embedded, embed_set, write
 from tomotutor.learn.groups import find_groups
 from tomotutor.learn.head import FOLDS, fit_head
 from tomotutor.learn.start import SHIPPED
@@ -140,12 +138,7 @@ def run(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[Line], None
                     found = round(line["found"], 4)
                     lines.append({**told, "embedding": embedding, "seed": seed, **line, "found": found})
                     tell(lines[-1])
-    for file, text in (
-        ("frozen.jsonl", "".join(json.dumps(line) + "\n" for line in lines)),
-        ("frozen.md", report(lines)),
-    ):
-        with new_file(out / file) as partial:
-            partial.write_text(text)
+    write(out, "frozen", lines, report(lines))
 
 
 def report(lines: Sequence[Line]) -> str:
