@@ -182,12 +182,12 @@ def one_by_one(session: Session, rule: str, budget: int, cold: str = "typical") 
         yield
 
 
-def by_page(session: Session, budget: int) -> Iterator[None]:
+def by_page(session: Session, budget: int, strays_named: bool) -> Iterator[None]:
     """Name a page of each of a few groups of look-alikes, the largest first; then go on singly by UHerding.
 
     A page shows up to 24 members of a group, those nearest to its centre. The person names the class that most of them
-    have, which is one decision, and takes out each that does not belong, which is one decision each; what is taken out
-    has no label, but may be asked later.
+    have, which is one decision, and takes out each that does not belong, which is one decision each. That either names
+    it, as in `tomotutor.oracle.pages.Person`, or leaves it without a label, and it may be asked later.
     """
     data = session.data
     groups = find_groups(data.teacher_ND, np.arange(len(data.truth_N)), PAGES, session.seed)
@@ -195,9 +195,10 @@ def by_page(session: Session, budget: int) -> Iterator[None]:
         page = groups.members(group)[:PAGE]
         said = np.array([session.say(int(row)) for row in page])
         named = int(np.bincount(said).argmax())
-        for row in page[said == named].tolist():
-            session.labels[row] = named
-            session.open_N[row] = False
+        for row, one in zip(page.tolist(), said.tolist(), strict=True):
+            if one == named or strays_named:
+                session.labels[row] = one
+                session.open_N[row] = False
         session.decisions += 1 + int((said != named).sum())
         session.fit()
         yield

@@ -30,7 +30,8 @@ from tomotutor.oracle.pages import TARGETS, look_alikes
 
 SETS = ("tomograms", "heldout/train", "simulated/train", "noise/train")
 RULES = (
-    "page",
+    "page",  # what does not belong is named
+    "page, strays left",
     "uherding",
     "margin",
     "tcm",
@@ -50,9 +51,9 @@ Line = dict[str, Any]
 
 
 def steps_of(rule: str) -> Callable[[Session], Iterator[None]]:
-    """Return how a session goes: "page", a rule, or COLD+RULE."""
-    if rule == "page":
-        return lambda session: by_page(session, BUDGET)
+    """Return how a session goes: "page", "page, strays left", a rule, or COLD+RULE."""
+    if rule.startswith("page"):
+        return lambda session: by_page(session, BUDGET, strays_named=rule == "page")
     cold, _, then = rule.rpartition("+")
     return lambda session: one_by_one(session, then, BUDGET, cold or "typical")
 
@@ -165,7 +166,7 @@ def run(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[Line], None
             for line in estimates(whole, seed):
                 keep(line)
         for error in (0.0, ERROR):
-            for rule in RULES if not error else RULES[:3]:
+            for rule in RULES if not error else RULES[:4]:
                 for seed in seeds:
                     keep(decisions(whole, rule, seed, error))
         write(out, "answers", lines, report(lines))
