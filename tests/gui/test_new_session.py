@@ -171,6 +171,22 @@ def test_a_mistake_is_said_while_it_is_typed_and_goes_when_it_is_mended(welcome,
     assert looked(qtbot, page).startswith("60 particles")
 
 
+def test_images_start_from_scratch_or_from_a_file_and_the_choice_for_volumes_stays(welcome, tmp_path):
+    page = welcome.new
+    page.start.value = "from scratch"
+    page.kind.value = IMAGES
+    assert list(page.start.choices) == ["from scratch", "weights or session…"] and page.start.enabled
+    page.start.value = "weights or session…"
+    assert page.weights.enabled and page.weights.mode.name == "EXISTING_FILE"
+    page.path.value, page.folder.value = tmp_path, tmp_path / "made"
+    page.weights.line_edit.value = str(tmp_path / "resnet18.safetensors")
+    assert page.answer["start"] == str(tmp_path / "resnet18.safetensors")
+    page.kind.value = LIST
+    assert page.start.value == "from scratch" and len(page.start.choices) == 3
+    page.kind.value = IMAGES
+    assert page.start.value == "weights or session…"
+
+
 def test_a_good_entry_makes_a_session(welcome, picks, qtbot, tmp_path):
     page, made = welcome.new, []
     welcome.opened.connect(lambda folder, note: made.append((folder, note)))

@@ -271,6 +271,10 @@ class Recipe(Settings):
         if self.audit.share == 1:
             raise TomoTutorError("recipe: audit_share is 1; expected 0 (off) or 2 and more (one item in so many)")
 
+    def pretrained(self, ndim: int) -> Self:
+        """Return a copy with the app's training for a pretrained start, of items of `ndim` dimensions."""
+        return self.replace(**{**PRETRAINED, "tta": PRETRAINED["tta"] if ndim == 3 else "none"})
+
     def from_scratch(self) -> Self:
         """Return a copy that starts from scratch, with the training that suits it where this one has the app's for a
         pretrained start.

@@ -1,7 +1,8 @@
 """What a session's networks start from: fresh weights, those that ship, or those of an earlier training.
 
 A start is a folder: teacher.safetensors and student.safetensors in float16, and start.json, the card that says what
-made them. A session keeps a copy of its start, so that it can be traced and moved.
+made them. A session keeps a copy of its start, so that it can be traced and moved. For images it may be one file of
+weights from elsewhere (`tomotutor.learn.image_weights`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.learn.image_weights import image_card, image_tensors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from tomotutor.learn.models import Pair
 
@@ -30,13 +32,21 @@ def write_start(folder: Path, networks: Mapping[str, nn.Module], card: Mapping[s
     """Write networks and their card into a folder; weights in float16, which halves them and changes no answer that
     matters.
     """
+    for name, net in networks.items():
+        _write_part(folder, name, net.state_dict())
+    _write_card(folder, card)
+
+
+def _write_part(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
     import torch
     from safetensors.torch import save
 
-    for name, net in networks.items():
-        tensors = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-        half = {k: v.to(torch.float16) if v.is_floating_point() else v for k, v in tensors.items()}
-        (folder / f"{name}.safetensors").write_bytes(save(half))  # save_file would let nobody else read it
+    whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    half = {k: v.to(torch.float16) if v.is_floating_point() else v for k, v in whole.items()}
+    (folder / f"{name}.safetensors").write_bytes(save(half))  # save_file would let nobody else read it
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
     (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -61,13 +71,13 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def find_start(name: str) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of weights that `name` means, and their card.
+    """Return the folder (or, of images, the file) of weights that `name` means, and their card.
 
     Parameters
     ----------
     name : str
-        "pretrained" for the weights that ship; a folder that `tomotutor pretrain` made, or a file in it; or a session,
-        whose last round it then is.
+        "pretrained" for the weights that ship; a folder that `tomotutor pretrain` made, or a file in it; a session,
+        whose last round it then is; or a file of weights from elsewhere.
 
     Raises
     ------
@@ -82,6 +92,8 @@ def find_start(name: str) -> tuple[Path, dict[str, Any]]:
             f"{path}: no such file or folder; expected pretrained, scratch, a folder of weights or a session"
         )
     folder = path if path.is_dir() else path.parent
+    if path.suffix == ".safetensors" and path.stem not in PARTS:
+        return path, image_card(path)
     if not (folder / "session.toml").is_file():
         return folder, read_card(folder)
     rounds = sorted(path for path in (folder / "rounds").glob("[0-9]*") if path.is_dir())
@@ -99,21 +111,24 @@ def find_start(name: str) -> tuple[Path, dict[str, Any]]:
     return rounds[-1], {**card, "session": folder.resolve().name, "round": int(rounds[-1].name)}
 
 
-def copy_start(source: Path, card: Mapping[str, Any], session: Path) -> None:
-    """Copy a start into a new session's folder."""
+def copy_start(source: Path, card: Mapping[str, Any], session: Path, *, channels: int = 1) -> None:
+    """Copy a start into a new session's folder; `channels` are those of its items."""
     folder = session / FOLDER
     folder.mkdir()
     for name in PARTS:
+        if source.is_file():
+            _write_part(folder, name, image_tensors(source, channels, name))
+            continue
         try:
             shutil.copyfile(source / f"{name}.safetensors", folder / f"{name}.safetensors")
         except FileNotFoundError:
             raise TomoTutorError(
                 f"{source}: found no {name}.safetensors; expected weights of teacher and student"
             ) from None
-    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    _write_card(folder, card)
 
 
-def load_start(pair: Pair, folder: Path) -> None:
+def load_start(pair: Pair, source: Path) -> None:
     """Load a start into a pair; the last layers, which belong to other classes, stay fresh.
 
     Raises
@@ -122,22 +137,14 @@ def load_start(pair: Pair, folder: Path) -> None:
         A file is missing or damaged, or made for networks of another shape.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     for name, net in pair.parts().items():
-        path = folder / f"{name}.safetensors"
-        try:
-            found = load_file(path)
-        except (OSError, ValueError, struct.error, SafetensorError) as problem:
-            raise TomoTutorError(
-                f"{path}: cannot be read ({str(problem).splitlines()[0]}); expected pretrained weights"
-            ) from None
+        path = source if source.is_file() else source / f"{name}.safetensors"
         own = net.state_dict()
-        body = {k: v.to(own[k].dtype) for k, v in found.items() if k in own and not k.startswith("fc.")}
-        wrong = next(
-            (k for k in own if not k.startswith("fc.") and (k not in body or body[k].shape != own[k].shape)), None
-        )
+        found = image_tensors(path, own["stem.0.weight"].shape[1], name) if source.is_file() else _read_part(path)
+        wanted = [k for k in own if not k.startswith("fc.") and not k.endswith("num_batches_tracked")]
+        body = {k: found[k].to(own[k].dtype) for k in wanted if k in found}
+        wrong = next((k for k in wanted if k not in body or body[k].shape != own[k].shape), None)
         if wrong is not None:
             raise TomoTutorError(
                 f"{path}: made for other networks ({wrong} does not fit); expected a {name} of this session's recipe"
@@ -145,3 +152,15 @@ def load_start(pair: Pair, folder: Path) -> None:
         if not all(torch.isfinite(v.float()).all() for v in body.values()):
             raise TomoTutorError(f"{path}: holds numbers that are not finite; expected pretrained weights")
         net.load_state_dict(body, strict=False)
+
+
+def _read_part(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, ValueError, struct.error, SafetensorError) as problem:
+        raise TomoTutorError(
+            f"{path}: cannot be read ({str(problem).splitlines()[0]}); expected pretrained weights"
+        ) from None

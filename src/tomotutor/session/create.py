@@ -26,7 +26,9 @@ from tomotutor.session.session_file import SessionFile
 
 log = logging.getLogger(__name__)
 
-Start = tuple[Path, dict[str, Any]]  # folder of the weights, and their card
+Start = tuple[Path, dict[str, Any]]  # folder or file of the weights, and their card
+_MEANT = {2: "images of more than 64 pixels, in grey or RGB,", 3: "volumes"}
+_CHANNELS = {2: (1, 3), 3: (1,)}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def _recipe(
         )
     base = preset(name, pool.ndim, source.kind, task)
     start = start or settings.get("start", "")
+    if name == "app" and task == "classification" and start not in ("", "scratch"):
+        base = base.pretrained(pool.ndim)
     scratch = base.with_settings({**settings, "task": task, "start": "scratch"})
     if (start or base.network.start) == "scratch":
         return scratch, None
@@ -69,23 +73,32 @@ def _recipe(
     if not start:  # nobody asked for it: it is what the preset starts from where it can
         return scratch, None
     raise TomoTutorError(
-        f"start {start}: these weights are for volumes with a class for each, and for a {card['teacher']} of width "
-        f"{card['width']:g}; choose the start scratch, or leave teacher, stem and width as they are"
+        f"start {start}: these weights are for {_MEANT[card.get('ndim', 3)]} with a class for each, and for a "
+        f"{card['teacher']} of width {card['width']:g}; choose the start scratch, or leave teacher, stem and width as "
+        "they are"
     )
 
 
 def _fits(recipe: Recipe, pool: Pool, card: dict[str, Any]) -> bool:
     """Whether weights with this card can be loaded into the recipe's networks for a pool."""
-    stems = [value.replace("auto", "3s2") for value in (recipe.network.stem, card.get("stem", "auto"))]
+    ndim = card.get("ndim", 3)
+    usual = "3s2" if ndim == 3 else _stem_for_images(min(pool.shape[1:]))
+    stems = [value.replace("auto", usual) for value in (recipe.network.stem, card.get("stem", "auto"))]
     return (
-        pool.ndim == 3
-        and pool.shape[0] == 1
+        pool.ndim == ndim
+        and pool.shape[0] in _CHANNELS[ndim]
         and recipe.task == "classification"
         and recipe.network.student == "shallow"
         and recipe.network.teacher == card["teacher"]
         and stems[0] == stems[1]
         and recipe.network.width in (0.0, card["width"])
     )
+
+
+def _stem_for_images(edge: int) -> str:
+    from tomotutor.learn.models.pair import default_stem
+
+    return default_stem(2, edge)
 
 
 def _read_through(folder: Path, recipe: Recipe, pool: Pool) -> None:
@@ -95,8 +108,8 @@ def _read_through(folder: Path, recipe: Recipe, pool: Pool) -> None:
     edge = min(pool.shape[1:])
     pair = build_pair(
         recipe.network.teacher,
-        ndim=3,
-        channels=1,
+        ndim=pool.ndim,
+        channels=pool.shape[0],
         edge=edge,
         classes=2,
         width=recipe.network.width,
@@ -168,7 +181,7 @@ def create_session(
     with new_folder(folder) as partial:
         copy_lists(source, partial)
         if found:
-            copy_start(*found, partial)
+            copy_start(*found, partial, channels=pool.shape[0])
         SessionFile(names, chosen).write(partial)
         first = Input("", source).recognised(opened, partial)
         Database.create(partial, pool.ids, twin_N, {INPUTS: to_json([first])})

@@ -42,7 +42,8 @@ _PRETRAINED, _SCRATCH, _CHOSEN = "pretrained networks (volumes)", "from scratch"
 STARTS = {_PRETRAINED: "", _SCRATCH: "scratch", _CHOSEN: None}  # as `create_session` takes them; None is a path
 _HINT = (
     "Pretrained networks know complexes at 6–16 Å a voxel; start from scratch where your items are something else: "
-    "2D images, other sizes of voxel, no single particles."
+    "other sizes of voxel, no single particles. For 2D images choose a .safetensors file with a ResNet-18 of "
+    "torchvision or timm, if you have one."
 )
 _FOLDERS = ("mrc_dir", "images")
 _OF_LIST = ("tomograms", "tomogram_dir", "coordinate_pixel_size", "box", "denoised_dir", "tilt_dir", "centre")
@@ -60,7 +61,8 @@ class NewSessionPage(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._start_wanted = _PRETRAINED
+        self._images = False  # whether the starts on offer are those of images
+        self._start_wanted = {False: _PRETRAINED, True: _SCRATCH}
         self._found_set: Path | None = None  # a tomogram set that lay beside the list
         self._unwanted = threading.Event()  # set when what is looked at was changed
         self._looking = Background(self._have_look, lambda problem: self.preview.say(told(problem)))
@@ -196,17 +198,21 @@ class NewSessionPage(QWidget):
         self.tomograms.value = self._found_set
 
     def _settle(self) -> None:
-        """Leave the choices there are. Pretrained are networks for volumes with a class for each, and no paper's."""
+        """Leave the choices there are. Pretrained are networks for volumes."""
         kind = self._kind
         self.path.mode = FileDialogMode.EXISTING_DIRECTORY if kind in _FOLDERS else FileDialogMode.EXISTING_FILE
         for name in _OF_LIST:
             self.fields[name].enabled = kind == "particles"
         self.task.enabled = kind in ("array", "images")
-        free = kind != "images" and self._task != "segmentation" and self.recipe.value != "paper"
-        if free and self.start.enabled:
-            self._start_wanted = self.start.value
+        free = self._task != "segmentation" and self.recipe.value != "paper"
+        if self.start.enabled:
+            self._start_wanted[self._images] = self.start.value
+        self._images = kind == "images"
+        with self.start.changed.blocked():
+            self.start.choices = [name for name in STARTS if not (self._images and name == _PRETRAINED)]
+            self.start.value = self._start_wanted[self._images] if free else _SCRATCH
         self.start.enabled = free
-        self.start.value = self._start_wanted if free else _SCRATCH
+        self.weights.mode = FileDialogMode.EXISTING_FILE if self._images else FileDialogMode.EXISTING_DIRECTORY
         self.weights.enabled = free and self.start.value == _CHOSEN
 
     @property
@@ -255,7 +261,9 @@ class NewSessionPage(QWidget):
         if start is None:
             start = _path(self.weights)
             if start is None:
-                raise FieldError("weights", "choose a folder of weights, or a session whose networks are taken")
+                raise FieldError(
+                    "weights", "choose a folder of weights, or a session whose networks are taken; for images a file"
+                )
         if folder is None:
             raise FieldError("folder", "say which folder the session is to be made in; it is new, or empty")
         return {
