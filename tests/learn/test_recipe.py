@@ -58,12 +58,15 @@ def test_app_does_not_grow_with_the_labels():
         ({"query_size": "0"}, "query_size is 0"),
         ({"strategy": "psychic"}, "strategy is 'psychic'"),
         ({"committee": "1"}, "committee is 1; expected a whole number of 2 or more"),
-        ({"task": "segmentation", "teacher": "drn_d_22", "audit_share": "0", "tta": "half_turns"}, "tta turns volumes"),
+        (
+            {"task": "segmentation", "teacher": "drn_d_22", "audit_share": "0", "tta": "half_turns"},
+            "tta half_turns is not",
+        ),
         ({"mc_passes": "0"}, "mc_passes is 0"),
         ({"teacher": "resnet1000"}, "teacher is 'resnet1000'"),
-        ({"teacher": "drn_d_22"}, "teacher drn_d_22 is not for classification; expected resnet18 or resnet34"),
-        ({"task": "segmentation"}, "teacher resnet18 is not for segmentation; expected drn_d_22"),
-        ({"task": "segmentation", "teacher": "drn_d_22"}, "set audit_share to 0"),
+        ({"teacher": "drn_d_22"}, "teacher drn_d_22 is not for classification.*; expected resnet18, resnet34"),
+        ({"task": "segmentation"}, "teacher resnet18 is not for segmentation.*; expected drn_d_22"),
+        ({"task": "segmentation", "teacher": "drn_d_22"}, "audit_share 8 is not for segmentation.*; expected 0"),
         ({"stem": "wide"}, "stem is 'wide'; expected one of auto, 7s2pool"),
     ],
 )
@@ -137,16 +140,20 @@ def test_a_wrong_table_is_said(values, message):
 
 
 def test_the_choices_are_those_of_the_registries():
+    from tomotutor.export.answers import WRITERS
     from tomotutor.learn.models import PAIRS, STEMS
     from tomotutor.learn.recipe import CHOICES
     from tomotutor.learn.strategies import STRATEGIES
+    from tomotutor.learn.task_rules import RULES
     from tomotutor.learn.tasks import TASKS
     from tomotutor.learn.transfer import ATTENTION_FORMS, MODULE_DISTANCES, OTHER_TRANSFERS
+    from tomotutor.oracle.play import ORACLES
+    from tomotutor.session.labels import LABELS
 
     assert CHOICES["strategy"] == tuple(STRATEGIES)
     assert CHOICES["teacher"] == tuple(PAIRS)
     assert CHOICES["stem"] == ("auto", *STEMS)
-    assert CHOICES["task"] == tuple(TASKS)
+    assert CHOICES["task"] == tuple(TASKS) == tuple(RULES) == tuple(LABELS) == tuple(ORACLES) == tuple(WRITERS)
     assert CHOICES["at_form"] == tuple(ATTENTION_FORMS)
     assert CHOICES["transfer"] == ("at", *OTHER_TRANSFERS)
     assert CHOICES["uncertainty"] == ("kl_ts", "kl_st", "js", *MODULE_DISTANCES)

@@ -88,7 +88,7 @@ def use(folder: Path, *, with_round: bool) -> list[str]:
         with Session(folder) as session:
             session.undo()
             session.redo()
-            if session.is_segmentation:
+            if not session.one_class:
                 for row in session.labels():
                     session.mask(row)
             elif session.current:

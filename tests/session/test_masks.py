@@ -55,7 +55,7 @@ def give(session, n):
 
 
 def test_a_data_set_with_masks_makes_a_segmentation_session(session):
-    assert session.is_segmentation
+    assert not session.one_class
     assert session.classes == ("ground", "disc")
     assert (session.recipe.network.teacher, session.recipe.audit.share) == ("drn_d_22", 0)
 
@@ -184,6 +184,21 @@ def test_a_damaged_mask_is_said_and_named(session, folder):
         Session(folder, write=False).mask(next(iter(session.labels())))
 
 
+def test_masks_are_counted_without_the_images(session, folder, array):
+    give(session, 2)
+    session.close()
+    array.unlink()
+    with Session(folder, write=False) as looking:
+        assert looking.status.counts == {"ground": 2, "disc": 2}
+
+
+def test_a_session_of_classes_has_no_masks(session_folder):
+    with Session(session_folder, write=False) as plain:
+        assert plain.mask(0) is None
+        with pytest.raises(TomoTutorError, match="gives a class to each item, no masks"):
+            plain.predict_masks(lambda row, mask: None)
+
+
 def test_colours_are_no_class_numbers(tmp_path):
     Image.new("RGB", (28, 20)).save(tmp_path / "m.png")
     with pytest.raises(TomoTutorError, match=r"m\.png: found colours \(RGB\)"):
@@ -272,7 +287,8 @@ def test_masks_painted_elsewhere_are_imported_all_or_none(pictures, capsys):
 
 
 def test_a_strategy_without_meaning_for_masks_is_refused_when_the_session_is_made(pictures, capsys):
-    from tomotutor.learn.recipe import CHOICES, PER_PIXEL
+    from tomotutor.learn.recipe import CHOICES
+    from tomotutor.learn.task_rules import PER_PIXEL
 
     unfit = [name for name in CHOICES["strategy"] if name not in PER_PIXEL]
     for name in unfit[:1]:

@@ -29,7 +29,7 @@ def _open(args: argparse.Namespace, *, write: bool = False) -> Iterator[Session]
 
     session = Session(args.session, write=write)
     try:
-        if session.is_segmentation:
+        if not session.one_class:
             raise TomoTutorError(
                 f"{args.session}: its labels are masks, which have no answers between rounds; use tomotutor predict"
             )

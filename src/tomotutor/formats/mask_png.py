@@ -31,15 +31,15 @@ def write_mask(path: Path, mask_YX: np.ndarray) -> None:
     image.save(path, format="PNG")
 
 
-def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
+def read_mask(path: Path, shape: tuple[int, ...] | None, classes: int) -> np.ndarray:
     """Read a mask.
 
     Parameters
     ----------
     path : Path
         A PNG of one channel: grey, or with a palette.
-    shape : tuple of int
-        (y, x) it must have.
+    shape : tuple of int or None
+        (y, x) it must have; None takes any.
     classes : int
         Number of classes: a pixel is 0 to classes − 1, or 255.
 
@@ -59,7 +59,7 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
         raise TomoTutorError(
             f"{path}: found colours ({mode}); expected a PNG of one channel whose values are class numbers"
         )
-    return check_mask(pixels, shape, classes, str(path))
+    return check_mask(pixels, pixels.shape if shape is None else shape, classes, str(path))
 
 
 def check_mask(pixels: np.ndarray, shape: tuple[int, ...], classes: int, source: str) -> np.ndarray:

@@ -55,7 +55,7 @@ class StatusLine(QWidget):
 
     def __init__(self, session: Session) -> None:
         super().__init__()
-        self._session, self._masks = session, session.is_segmentation
+        self._session, self._masks = session, not session.one_class
         self._status = session.status
         self._judgement, self._reason = "", ""
         self._judging = Background(self._have_judgement, lambda _: None)

@@ -108,9 +108,16 @@ def scaled(scores: dict[str, Scores], temperatures: Mapping[str, float]) -> dict
 
 
 def predict_answer(
-    nets: dict[str, Net], pool: Pool, rows: np.ndarray, recipe: Recipe, compute: Compute, report: Report = ignore
+    nets: dict[str, Net],
+    pool: Pool,
+    rows: np.ndarray,
+    recipe: Recipe,
+    compute: Compute,
+    report: Report = ignore,
+    each: Callable[[np.ndarray, dict[str, Output]], None] | None = None,
 ) -> dict[str, Scores]:
-    """Run networks over items for an answer that is kept: with the recipe's test-time augmentation.
+    """Run networks over items for an answer that is kept: with the recipe's test-time augmentation. `each` is told of
+    every batch, of the box as it is and of its turns.
 
     Returns
     -------
@@ -133,7 +140,7 @@ def predict_answer(
             x_NC = pool.read(part)
             return half_turn(torch.from_numpy(x_NC), turn).numpy() if turn else x_NC
 
-        found = predict(nets, read, rows[passes[turn]], compute, report=tell)
+        found = predict(nets, read, rows[passes[turn]], compute, task=TASKS[recipe.task], each=each, report=tell)
         done += int(passes[turn].sum())
         return found
 
@@ -181,12 +188,7 @@ def score_pool(
         if each:
             each(rows, outputs["teacher"].logits.argmax(1).to(torch.int16).cpu().numpy())
 
-    rows = np.arange(len(pool))
-    if recipe.task == "segmentation":
-        task = TASKS[recipe.task]
-        found = predict(pair.parts(), pool.read, rows, compute, task=task, each=tell, report=report)
-    else:
-        found = predict_answer(pair.parts(), pool, rows, recipe, compute, report)
+    found = predict_answer(pair.parts(), pool, np.arange(len(pool)), recipe, compute, report, tell)
     scores = scaled(found, temperatures or {})
     teacher = scores["teacher"]
     return PoolScores(teacher.probs_NC, teacher.confidence_N, disagreement_of(teacher, scores["student"]))

@@ -9,11 +9,9 @@ from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.settings import Settings, declared, setting
+from tomotutor.learn.task_rules import CITYSCAPES, PRETRAINED, OfItems, OfPixels, rules_of
 
 LEAST_TO_TRAIN = 4  # labels, in two classes; the first typical items may all be of different classes
-# strategies that have a meaning in segmentation, where a network gives averages over pixels
-PER_PIXEL = ("teacher_student", "random", "entropy", "margin", "least_confidence")
-SEGMENTING = ("drn_d_22",)  # teachers that give a class to each pixel
 
 # a test holds the choices against the registries, which this module does not import: they need torch
 
@@ -45,7 +43,7 @@ class Network:
         box and its half turns about x, y and z; candidates are ranked as they are.
     """
 
-    teacher: Literal["resnet18", "resnet34", "resnet50", "vgg16", "drn_d_22"] = "resnet18"
+    teacher: Literal[OfItems, OfPixels] = "resnet18"
     stem: Literal["auto", "7s2pool", "3s1", "3s2"] = "auto"
     width: float = setting(0.0, among=(0.0, 0.25, 0.5, 1.0))
     student: Literal["shallow", "twin"] = "shallow"
@@ -232,38 +230,10 @@ class Recipe(Settings):
 
     @override
     def check(self) -> None:
-        network, training, query = self.network, self.training, self.query
-        if (network.teacher in SEGMENTING) != (self.task == "segmentation"):
-            fitting = (
-                SEGMENTING if self.task == "segmentation" else [t for t in CHOICES["teacher"] if t not in SEGMENTING]
-            )
-            raise TomoTutorError(
-                f"recipe: teacher {network.teacher} is not for {self.task}; expected {' or '.join(fitting)}"
-            )
-        if self.task == "segmentation" and query.strategy not in PER_PIXEL:
-            raise TomoTutorError(
-                f"recipe: strategy {query.strategy} ranks items by one class each and cannot rank masks; in "
-                f"segmentation choose {', '.join(PER_PIXEL)}"
-            )
-        if self.task == "segmentation" and self.audit.share:
-            raise TomoTutorError(
-                "recipe: audit items count right classes, which a segmentation session has none of; set audit_share to "
-                "0"
-            )
-        if self.task == "segmentation" and (training.calibration, query.uncertainty) != ("none", "kl_ts"):
-            raise TomoTutorError(
-                "recipe: temperatures and other distances of the two answers are for classification; in segmentation "
-                "leave calibration at none and uncertainty at kl_ts (which stands for eq. 4 there)"
-            )
-        if not training.epochs and not training.steps:
+        rules_of(self.task).check(self.task, self.flat())
+        if not self.training.epochs and not self.training.steps:
             raise TomoTutorError("recipe: epochs and steps are both 0; give the training a length")
-        if self.task == "segmentation" and network.tta != "none":
-            raise TomoTutorError("recipe: tta turns volumes, and segmentation works on images; set it to none")
-        if self.task == "segmentation" and query.between != "round":
-            raise TomoTutorError(
-                "recipe: between renews the order by classes of items, which masks are not; set it to round"
-            )
-        if query.cold_start == "typical" and network.start == "scratch":
+        if self.query.cold_start == "typical" and self.network.start == "scratch":
             raise TomoTutorError(
                 "recipe: cold_start is typical, which pretrained networks tell; set it to random, or start to "
                 "pretrained"
@@ -302,21 +272,6 @@ class Recipe(Settings):
 CHOICES = Recipe.choices()
 PRESETS = ("app", "paper")
 
-# What the app's recipe differs in where networks start pretrained (docs/evidence.md tells how it was found)
-PRETRAINED: dict[str, Any] = {
-    "start": "pretrained",
-    "cold_start": "typical",
-    "init": "scratch",
-    "steps": 200,
-    "passes": 8,
-    "learning_rate": 0.01,
-    "strategy": "pair_badge",
-    "initial_size": 20,
-    "query_size": 20,
-    "candidate_factor": 50,
-    "tta": "half_turns",
-}
-
 # What differs from the paper's simulated cryo-ET schedule, by kind of input. Not stated there, and ours: the batch size
 # and weight decay of Cityscapes, the weight decay of Adam. CamVid is none of the paper's data sets and takes
 # Cityscapes' schedule.
@@ -326,16 +281,6 @@ _CIFAR: dict[str, Any] = {
     "augmentation": "strong",
     "initial_size": 5000,
     "query_size": 2500,
-}
-_CITYSCAPES: dict[str, Any] = {
-    "epochs": 50,
-    "batch_size": 8,
-    "optimizer": "adam",
-    "learning_rate": 5e-4,
-    "weight_decay": 0.0,
-    "augmentation": "flip",
-    "initial_size": 298,
-    "query_size": 149,
 }
 _PAPER: dict[str, dict[str, Any]] = {
     "cifar10": _CIFAR,
@@ -351,8 +296,8 @@ _PAPER: dict[str, dict[str, Any]] = {
         "initial_size": 128120,
         "query_size": 64060,
     },
-    "cityscapes": _CITYSCAPES,
-    "camvid": {**_CITYSCAPES, "initial_size": 37, "query_size": 18},
+    "cityscapes": CITYSCAPES,
+    "camvid": {**CITYSCAPES, "initial_size": 37, "query_size": 18},
 }
 
 
@@ -363,24 +308,9 @@ def preset(name: str, ndim: int, kind: str = "", task: str = "classification") -
     2509.15805: that of the data set `kind`; for other input CIFAR's in 2D, and the simulated cryo-ET one in 3D (its
     batch size is not stated there; 64 is ours). In segmentation the pair is DRN-D-22 and DRN-D-14, trained by Adam.
     """
-    pixels: dict[str, Any] = (
-        {"task": "segmentation", "teacher": "drn_d_22", "audit_share": 0} if task == "segmentation" else {}
-    )
+    rules = rules_of(task)
     if name == "app":
-        app = Recipe(**PRETRAINED) if ndim == 3 and not pixels else Recipe()
-        if not pixels:
-            return app.replace(between="uherding")
-        return app.replace(
-            **pixels,
-            optimizer="adam",
-            learning_rate=5e-3,
-            weight_decay=0.0,
-            batch_size=8,
-            augmentation="flip",
-            steps=300,
-            initial_size=10,
-            query_size=5,
-        )
+        return Recipe(**{**rules.app[ndim], **rules.always})
     if name == "paper":
         paper = Recipe(
             name="paper",
@@ -396,8 +326,5 @@ def preset(name: str, ndim: int, kind: str = "", task: str = "classification") -
             precision="float32",
             audit_share=0,
         )
-        default = (
-            _CITYSCAPES if pixels else {} if ndim == 3 else {"epochs": 200, "batch_size": 128, "augmentation": "strong"}
-        )
-        return paper.replace(**{**_PAPER.get(kind, default), **pixels})
+        return paper.replace(**{**_PAPER.get(kind, rules.paper[ndim]), **rules.always})
     raise TomoTutorError(f"recipe {name!r} is not known; expected one of {', '.join(PRESETS)}")

@@ -92,7 +92,6 @@ class Core:
         ids, twin_N, held_out_N = self.database.items()
         records = self.database.rounds()
         recipe, classes = self.file.recipe, self.file.classes
-        shape = self.pool.shape if recipe.task == "segmentation" else ()
         return State(
             ids,
             twin_N,
@@ -100,7 +99,7 @@ class Core:
             inputs.starts(ids, self.inputs),
             recipe,
             classes,
-            labels_of(recipe.task, self.folder, shape, Classes(classes)),
+            labels_of(recipe.task, self.folder, Classes(classes), lambda: self.pool.shape[1:]),
             replay(self.database.entries()),
             records,
             self.database.audits(),
@@ -197,7 +196,7 @@ class Core:
     def add_items(self, source: Source, report: Report) -> tuple[int, int]:
         """Add the items of another input; see `Session.add_items`."""
         self.check_writable()
-        if self.state.labels.task == "segmentation":
+        if not self.state.labels.one_class:
             raise TomoTutorError(f"{self.folder}: items cannot be added to a session of masks; make a new one")
         new, opened = inputs.open_new(source, self.inputs[0].source, [one.prefix for one in self.inputs])
         joined = concat([self.pool, opened.pool])  # it must fit before anything is copied

@@ -19,6 +19,7 @@ from tomotutor.data.sources.copies import absolute, copy_lists
 from tomotutor.learn.recipe import PRESETS as PRESETS
 from tomotutor.learn.recipe import Recipe, preset
 from tomotutor.learn.start import SHIPPED, copy_start, find_start, load_start
+from tomotutor.learn.task_rules import rules_of
 from tomotutor.session.classes import check_classes
 from tomotutor.session.database import Database
 from tomotutor.session.inputs import INPUTS, Input, to_json
@@ -55,9 +56,11 @@ def _recipe(
 ) -> tuple[Recipe, Start | None]:
     """Return the recipe of a new session, and the start that goes with it."""
     task = task or ("segmentation" if pool.truth_mask else "classification")
-    if task == "segmentation" and pool.ndim != 2:
+    if pool.ndim not in rules_of(task).app:
+        words = {2: "images", 3: "volumes"}
+        fitting = " and ".join(words[ndim] for ndim in rules_of(task).app)
         raise TomoTutorError(
-            f"{source.path}: segmentation works on images, and these items are volumes; choose --task classification"
+            f"{source.path}: {task} works on {fitting}, and these items are {words[pool.ndim]}; choose another --task"
         )
     base = preset(name, pool.ndim, source.kind, task)
     start = start or settings.get("start", "")
@@ -87,7 +90,6 @@ def _fits(recipe: Recipe, pool: Pool, card: dict[str, Any]) -> bool:
     return (
         pool.ndim == ndim
         and pool.shape[0] in _CHANNELS[ndim]
-        and recipe.task == "classification"
         and recipe.network.student == "shallow"
         and recipe.network.teacher == card["teacher"]
         and stems[0] == stems[1]
@@ -172,7 +174,7 @@ def create_session(
         )
     if found and found[0] != SHIPPED:
         _read_through(found[0], chosen, pool)
-    names = check_classes(classes or pool.class_names, junk=junk and bool(classes) and chosen.task == "classification")
+    names = check_classes(classes or pool.class_names, junk=junk and bool(classes) and rules_of(chosen.task).junk)
     opened = opened.with_statistics()
     source, pool = opened.source, opened.pool
     twin_N = find_twins(pool, report)

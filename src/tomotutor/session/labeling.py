@@ -191,7 +191,7 @@ class Labeling(Looking):
         """Change the classes, see `tomotutor.session.classes` for the changes there are; it is undone as any answer."""
         with self._core.guard:
             self._core.check_writable()
-            if self.is_segmentation:
+            if not self.one_class:
                 raise TomoTutorError(f"{self.folder}: the classes of a session of masks stay as they are")
             entry = Entry(0, rounds.now(), NO_ITEM, "class", change, annotator, round=self.state.number)
             self._core.commit([entry])

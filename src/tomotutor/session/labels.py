@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.recipe import LEAST_TO_TRAIN
 from tomotutor.learn.results import PoolScores
 from tomotutor.session.classes import Classes
-from tomotutor.session.masks import Masks
+from tomotutor.session.masks import Masks, Shape
 
 
 class Labels(Protocol):
@@ -25,8 +25,10 @@ class Labels(Protocol):
         """The classes in force."""
 
     @property
-    def task(self) -> str:
-        """What the networks do: "classification" or "segmentation"."""
+    def one_class(self) -> bool:
+        """Whether a label is one class for a whole item, which answers between rounds, many labels at once, new items
+        and changes of the classes take.
+        """
 
     @property
     def needed(self) -> str:
@@ -53,13 +55,19 @@ class Labels(Protocol):
     def numbers(self, labels: Mapping[int, str], twin_N: np.ndarray, scores: PoolScores) -> np.ndarray:
         """Return the class number of each item that has a label, −1 elsewhere, for the answer in one class an item."""
 
+    def mask(self, label: str) -> np.ndarray | None:
+        """Return the mask that a label is, (y, x) uint8; None where it is none."""
+
+    def unreadable(self, labels: Mapping[int, str]) -> list[int]:
+        """Return the rows whose labels need a file that cannot be read."""
+
 
 @dataclass(frozen=True)
 class ClassLabels:
     """Labels that are a class for each item."""
 
     classes: Classes
-    task: str = "classification"
+    one_class: bool = True
     needed: str = "four labels and two classes"
 
     def of(self, classes: Classes) -> ClassLabels:
@@ -98,6 +106,14 @@ class ClassLabels:
         number_N[list(labels)] = self.targets(list(labels.values()))
         return number_N[twin_N]
 
+    def mask(self, label: str) -> np.ndarray | None:
+        """Return None: a class is no mask."""
+        return None
+
+    def unreadable(self, labels: Mapping[int, str]) -> list[int]:
+        """Return nothing: all of a class is in the log."""
+        return []
+
 
 @dataclass(frozen=True)
 class MaskLabels:
@@ -105,7 +121,7 @@ class MaskLabels:
 
     classes: Classes
     masks: Masks
-    task: str = "segmentation"
+    one_class: bool = False
     needed: str = "two masks and two classes in them"
 
     def of(self, classes: Classes) -> MaskLabels:
@@ -139,9 +155,29 @@ class MaskLabels:
         labeled_N = np.isin(twin_N, list(labels))
         return np.where(labeled_N, scores.teacher_probs_NC.argmax(1), -1)
 
+    def mask(self, label: str) -> np.ndarray | None:
+        """Return the mask (y, x) uint8."""
+        return self.masks.read(label)
 
-def labels_of(task: str, folder: Path, shape: tuple[int, ...], classes: Classes) -> Labels:
-    """Return the kind of label of a session; `shape` is (C, ...spatial) of its items."""
-    if task == "segmentation":
-        return MaskLabels(classes, Masks(folder, shape[1:], len(classes.names)))
+    def unreadable(self, labels: Mapping[int, str]) -> list[int]:
+        """Return the rows whose masks cannot be read."""
+        return [row for row, name in labels.items() if not self.masks.can_read(name)]
+
+
+def _class_labels(folder: Path, classes: Classes, shape: Shape) -> Labels:
     return ClassLabels(classes)
+
+
+def _mask_labels(folder: Path, classes: Classes, shape: Shape) -> Labels:
+    return MaskLabels(classes, Masks(folder, shape, len(classes.names)))
+
+
+LABELS: dict[str, Callable[[Path, Classes, Shape], Labels]] = {
+    "classification": _class_labels,
+    "segmentation": _mask_labels,
+}
+
+
+def labels_of(task: str, folder: Path, classes: Classes, shape: Shape = tuple) -> Labels:
+    """Return the kind of label of a session; `shape` returns (y, x) of its items, for whoever reads or writes masks."""
+    return LABELS[task](folder, classes, shape)

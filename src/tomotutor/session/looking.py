@@ -152,9 +152,9 @@ class Looking:
         return first.file if first.kind == "array" else None
 
     @property
-    def is_segmentation(self) -> bool:
-        """Whether a label is a mask."""
-        return self.state.labels.task == "segmentation"
+    def one_class(self) -> bool:
+        """Whether a label is one class for a whole item, not a mask."""
+        return self.state.labels.one_class
 
     @property
     def curve(self) -> tuple[CurvePoint, ...]:
@@ -184,8 +184,8 @@ class Looking:
     def mask(self, row: int) -> np.ndarray | None:
         """Return the mask given to an item, (y, x) uint8 with 255 for void; None if it has none."""
         with self._core.guard:
-            name = self.state.given().get(int(self.state.twin_N[row])) if self.is_segmentation else None
-            return None if name is None else self.state.labels.targets([name])[0]
+            label = self.state.given().get(int(self.state.twin_N[row]))
+            return None if label is None else self.state.labels.mask(label)
 
     def view(self, row: int) -> ItemView:
         """Return an item as the screen shows it."""
@@ -233,10 +233,12 @@ class Looking:
 
     def predict_masks(self, each: GiveMask, report: Report | None = None) -> Predictions:
         """Give the final mask of every item to `each` (row, (y, x) class numbers): as labeled, or as the model in use
-        predicts.
+        predicts. A session of classes has none.
 
         The maps of a whole pool are too large to keep, so they are predicted anew by each call.
         """
+        if self.one_class:
+            raise TomoTutorError(f"{self.folder}: this session gives a class to each item, no masks")
 
         def tell(row: int, mask: np.ndarray) -> None:
             given = self.mask(row)

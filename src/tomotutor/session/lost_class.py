@@ -9,6 +9,7 @@ from pathlib import Path
 from tomotutor.session.classes import JUNK, fold
 from tomotutor.session.database import Database
 from tomotutor.session.label_log import replay
+from tomotutor.session.labels import labels_of
 from tomotutor.session.session_file import SessionFile
 
 
@@ -34,7 +35,8 @@ def put_back_class(folder: Path, name: str, instead: str) -> bool:
         log = replay(database.entries())
         classes = fold(file.classes, log.active)
         labeled = {classes.current(e.label or "", e.seq) for e in log.labels().values()}
-        if file.recipe.task != "classification" or name in classes.names or name not in labeled:
+        named = labels_of(file.recipe.task, folder, classes).one_class
+        if not named or name in classes.names or name not in labeled:
             return False
         names = list(file.classes)
         if instead in names and instead not in labeled:

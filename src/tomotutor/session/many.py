@@ -25,7 +25,7 @@ def label_each(core: Core, labels: Iterable[tuple[int, str]], origin: str, annot
     """
     core.check_writable()
     state, at = core.state, rounds.now()
-    if state.labels.task == "segmentation" or origin not in bulk.ORIGINS:
+    if not state.labels.one_class or origin not in bulk.ORIGINS:
         origins = ", ".join(bulk.ORIGINS)
         raise TomoTutorError(f"{core.folder}: many items at once take a class, and come from {origins}")
     passed = state.hidden() | set(np.flatnonzero(state.held_out_N).tolist()) | {one.row for one in state.rechecks}

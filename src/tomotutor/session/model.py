@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.pool import Pool
 from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.results import PoolScores, Predictions, predictions_from
@@ -81,7 +80,7 @@ class TrainedModel:
         memory : Path, optional
             JSON file that keeps how this machine computes best; None measures it anew.
         each : callable
-            In segmentation, called with the rows of each batch and the masks predicted for them, (N, y, x).
+            Where the networks give masks, called with the rows of each batch and their masks, (N, y, x).
 
         Raises
         ------
@@ -102,8 +101,6 @@ class TrainedModel:
 
     def score_masks(self, pool: Pool, each: GiveMask, report: Report | None = None, **how: Any) -> PoolScores:
         """Score a pool of images, and give the predicted mask of every item, (y, x) class numbers, to `each`."""
-        if self.recipe.task != "segmentation":
-            raise TomoTutorError(f"{self.folder}: this session gives a class to each item, no masks")
 
         def tell(rows: np.ndarray, masks_NYX: np.ndarray) -> None:
             for row, mask in zip(rows.tolist(), masks_NYX.astype(np.uint8), strict=True):
@@ -113,8 +110,6 @@ class TrainedModel:
 
     def today(self, scores: PoolScores) -> PoolScores:
         """Return scores in the classes that the session has today."""
-        if self.recipe.task == "segmentation":
-            return scores
         return scores.renumbered(self.number_C, len(self.names_today))
 
     def predict(self, pool: Pool, report: Report | None = None, **how: Any) -> Predictions:

@@ -46,7 +46,7 @@ class PoolEmbedding:
     @property
     def newest(self) -> Embedding | None:
         """The newest embedding in which every item has been looked at once; None where there is none."""
-        if self._newest is None and self._core.state.labels.task == "classification":
+        if self._newest is None and self._core.state.labels.one_class:
             from tomotutor.learn.embedding import open_embedding
 
             numbers = [r.number for r in self._core.state.rounds if r.number <= self._core.state.number]
@@ -75,7 +75,7 @@ class PoolEmbedding:
 
         core, number = self._core, self._core.state.number
         pair = self._pair(number)
-        if pair is None or core.state.labels.task != "classification":
+        if pair is None or not core.state.labels.one_class:
             return None
         folder = self._folder(number)
         found = embed_pool(

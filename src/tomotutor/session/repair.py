@@ -16,10 +16,11 @@ import numpy as np
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.data.pool import concat, find_twins
-from tomotutor.formats.image import open_image
+from tomotutor.session.classes import Classes
 from tomotutor.session.database import BACKUPS, LAYOUT, NAME, TABLES, Database
 from tomotutor.session.inputs import INPUTS, from_json, open_all, read_inputs
 from tomotutor.session.label_log import Entry, replay
+from tomotutor.session.labels import labels_of
 from tomotutor.session.lock import take_lock
 from tomotutor.session.pages import Value, rows_in
 from tomotutor.session.rows import entry_fits, record_fits
@@ -168,18 +169,10 @@ def _settings(folder: Path) -> list[str]:
 def _masks(folder: Path) -> list[str]:
     """Ask those images again whose masks cannot be read."""
     file = SessionFile.read(folder)
-    if file.recipe.task != "segmentation":
-        return []
-    path = folder / NAME
+    path, labels = folder / NAME, labels_of(file.recipe.task, folder, Classes(file.classes))
     with closing(Database(folder, write=False)) as database:
         given = replay(database.entries()).labels()
-    lost = []
-    for row, entry in given.items():
-        try:
-            with open_image(folder / "masks" / Path(entry.label or "").name, "a PNG", ("PNG",)) as image:
-                image.load()
-        except TomoTutorError:
-            lost.append(row)
+    lost = labels.unreadable({row: entry.label or "" for row, entry in given.items()})
     if not lost:
         return []
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -90,7 +90,7 @@ def make(core: Core, answering: Answering) -> ModelReport:
     from tomotutor.learn.estimate import DOUBTED, advice
 
     names = core.state.classes.names
-    fitted = answering.with_folds() if core.state.labels.task == "classification" else None
+    fitted = answering.with_folds() if core.state.labels.one_class else None
     found, doubts = (None, None) if fitted is None else (answering.estimate(), answering.doubts())
     judged = Judged.none()
     if fitted is not None and doubts is not None:
@@ -105,9 +105,9 @@ def make(core: Core, answering: Answering) -> ModelReport:
         counts = core.state.labels.count(core.state.given())
     count_C = np.array([counts.get(name, 0) for name in names])
     said = (
-        ()
-        if core.state.labels.task != "classification"
-        else advice(found, count_C, names, doubts=0 if doubts is None else len(doubts.wrong(DOUBTED)))
+        advice(found, count_C, names, doubts=0 if doubts is None else len(doubts.wrong(DOUBTED)))
+        if core.state.labels.one_class
+        else ()
     )
     return ModelReport(
         names,

@@ -82,13 +82,11 @@ def take_scores(state: State, folder: Path) -> str:
         scores = read_scores(folder, record.number, len(state.ids))
     except TomoTutorError as problem:
         return f"{problem}; until then nothing is known of the model of round {record.number}"
-    if state.labels.task == "classification":
-        names = record.record.get("classes", state.first_classes)
-        if scores.teacher_probs_NC.shape[1] != len(names):
-            return f"{round_folder(folder, record.number)}: made for other classes; the labels are safe: train anew"
-        number_C = state.classes.today(names, record.record.get("log", 0))
-        scores = scores.renumbered(number_C, len(state.classes.names))
-    state.scores = scores
+    names = record.record.get("classes", state.first_classes)
+    if scores.teacher_probs_NC.shape[1] != len(names):
+        return f"{round_folder(folder, record.number)}: made for other classes; the labels are safe: train anew"
+    number_C = state.classes.today(names, record.record.get("log", 0))
+    state.scores = scores.renumbered(number_C, len(state.classes.names))
     return ""
 
 

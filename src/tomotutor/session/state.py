@@ -75,7 +75,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.labels = self.labels.of(self.classes)
-        if self.labels.task == "classification":
+        if self.labels.one_class:
             lost = {self.name_of(e) for e in self.log.labels().values()} - set(self.classes.names)
             if lost:
                 name = min(map(str, lost))

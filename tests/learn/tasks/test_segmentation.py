@@ -9,8 +9,9 @@ import torch
 from helpers import make_candidates
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.models import Output
-from tomotutor.learn.recipe import PER_PIXEL, preset
+from tomotutor.learn.recipe import preset
 from tomotutor.learn.strategies import STRATEGIES, Arrays, Candidates, Scores, disagreement_of
+from tomotutor.learn.task_rules import PER_PIXEL
 from tomotutor.learn.tasks import TASKS, VOID, Confusion
 
 TASK = TASKS["segmentation"]
@@ -120,7 +121,9 @@ def test_a_strategy_works_per_pixel_or_refuses_in_a_sentence(name):
         candidates = Candidates(np.arange(N), Arrays(found), np.random.default_rng(0))
         assert np.isfinite(STRATEGIES[name]().score(candidates)).all()
     else:
-        with pytest.raises(TomoTutorError, match=f"strategy {name} .*in segmentation choose teacher_student, random"):
+        with pytest.raises(
+            TomoTutorError, match=f"strategy {name} is not for segmentation: .*; expected teacher_student, random"
+        ):
             preset("app", 2, task="segmentation").replace(strategy=name)
 
 

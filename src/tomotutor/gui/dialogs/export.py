@@ -56,7 +56,7 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export")
         self.format = QComboBox()
         self.format.addItem("CSV table: any program", "csv")
-        if any(source.kind == "particles" for _, source, _ in session.inputs) and not session.is_segmentation:
+        if any(source.kind == "particles" for _, source, _ in session.inputs) and session.one_class:
             for kind, one in LISTS.items():
                 if kind != "csv":
                     self.format.addItem(one.summary, kind)
@@ -132,7 +132,7 @@ class ExportDialog(QDialog):
 
     def _count(self) -> Counted | None:
         with Session(self._session.folder, write=False) as looking:
-            if looking.is_segmentation:
+            if not looking.one_class:
                 return None
             known = bool(looking.rounds or looking.refresh_answers())
             found = answers_for(looking, labeled_only=not known, report=self._tell_counting)

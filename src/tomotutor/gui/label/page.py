@@ -58,10 +58,10 @@ class LabelPage(QWidget):
         self._is_open, self._is_fitted = True, False
         self._table = session.class_table
         self.dialogs = Dialogs(session, self)
-        self.stage = Stage(viewer, fold=not session.is_segmentation)
+        self.stage = Stage(viewer, fold=session.one_class)
         self.canvas = ItemCanvas(viewer)
         self.views = CanvasViews(session, viewer, self.canvas)
-        self.painter = MaskPainter(viewer, session.classes) if session.is_segmentation else None
+        self.painter = None if session.one_class else MaskPainter(viewer, session.classes)
         self._build()
         self._wire()
         self._signals: dict[str, Callable[..., object]] = {

@@ -38,7 +38,7 @@ class Opinion:
         self.title.setText(describe(item))
         self.title.setToolTip(describe(item))
         self.reason.setText(reason(item, has_model=bool(session.rounds), pool_map=early, less_disputed=share))
-        self.reason.setToolTip(measured(item, masks=session.is_segmentation))
+        self.reason.setToolTip(measured(item, masks=not session.one_class))
 
 
 def describe(item: ItemView | None) -> str:

@@ -85,7 +85,7 @@ class ModelPage(QWidget):
     def attach(self, session: Session) -> None:
         """Follow a session."""
         self._session = session
-        for place in range(self.tabs.count() if session.is_segmentation else 0):  # the others speak of classes of items
+        for place in range(0 if session.one_class else self.tabs.count()):  # the others speak of classes of items
             self.tabs.setTabVisible(place, self.tabs.widget(place) is self.rounds)
         for name in ("answers_changed", "round_finished", "status_changed"):
             getattr(session, name).connect(self._grow_old, thread="main")

@@ -85,7 +85,7 @@ def known_of(session: Session) -> Known:
     blind = sorted(session.state.hidden())  # some may be asked blind since the answers were told
     class_N[blind], confidence_N[blind] = -1, np.nan
     again = session.state.asked_again()
-    for row, name in session.labels().items() if not session.is_segmentation else ():
+    for row, name in session.labels().items() if session.one_class else ():
         if row not in again:
             class_N[row], labeled_N[row], confidence_N[row] = number_of[name], True, 1.0
     return Known(class_N, labeled_N, confidence_N, disagreement_N)

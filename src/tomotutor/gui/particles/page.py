@@ -126,7 +126,7 @@ class ParticlesPage(QWidget):
         self.accept_button.clicked.connect(lambda: self.accept())
         self.like_button.clicked.connect(lambda: self.more_like())
         self.average_button.clicked.connect(lambda: self.average())
-        masks = self._session.is_segmentation
+        masks = not self._session.one_class
         self.average_button.setVisible(self._session.pool.ndim == 3)
         self.accept_button.setVisible(not masks)
 
