@@ -17,7 +17,7 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.benchmark import grid
 from tomotutor.benchmark.cell import Cell, append_line, read_lines, run_cell
 from tomotutor.benchmark.data import choose_items, find_set, open_data
-from tomotutor.benchmark.experiment import Experiment, Plan
+from tomotutor.benchmark.experiment import SCALES, Experiment, Plan
 from tomotutor.benchmark.experiments import EXPERIMENTS
 from tomotutor.benchmark.measure import PROBES, measure_masks
 from tomotutor.cli import main
@@ -289,6 +289,7 @@ def test_names_do_not_collide_and_recipes_exist():
         assert set(experiment.named) <= set(experiment.methods)
         assert set(experiment.probes) <= set(PROBES)
         ndim, seen = 2 if experiment.dataset else 3, set()
+        assert set(experiment.plans) <= set(SCALES)
         for scale in experiment.plans:
             for cell in grid.find_cells(name, scale):
                 key = (cell.plan.recipe, *sorted((k, v) for k, v in cell.settings.items() if k != "seed"))

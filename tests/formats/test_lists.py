@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.formats.particles import LIST_NAMES
+from tomotutor.formats.particles import EXPORTED, LIST_NAMES
 from tomotutor.formats.particles.euler import angles_to_matrix, dynamo_from_relion, em_from_relion
 from tomotutor.formats.particles.lists import LISTS, format_of, read_list, rewrite_list, write_list
 from tomotutor.formats.particles.table import ParticleTable, Reading, TomogramEntry, in_frame
@@ -147,6 +147,7 @@ def test_what_is_kept_and_what_is_told_to_be_dropped(tmp_path, kind):
 
 def test_the_command_knows_every_format():
     assert set(LIST_NAMES) == set(LISTS)
+    assert set(EXPORTED) == {name for name, kind in LISTS.items() if kind.endings}
 
 
 @pytest.mark.parametrize("kind", ["imod", "csv", "copick"])

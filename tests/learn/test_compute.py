@@ -180,7 +180,7 @@ def test_pretraining_insists_on_no_precision_that_computes_something_else(monkey
     from types import SimpleNamespace
 
     from tomotutor.cli.pretrain import _compute
-    from tomotutor.learn.pretrain import PretrainSettings
+    from tomotutor.learn.pretrain_settings import PretrainSettings
     from tomotutor.simulate.varied import Variation
 
     monkeypatch.setattr("tomotutor.learn.models.build_pair", lambda *a, **k: SimpleNamespace(teacher=broken()))

@@ -22,7 +22,8 @@ from tomotutor.cli.pretrain import choose_structures, command_line, reporter
 from tomotutor.learn import pretrain as module
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import build_pair
-from tomotutor.learn.pretrain import PretrainSettings, pretrain
+from tomotutor.learn.pretrain import pretrain
+from tomotutor.learn.pretrain_settings import PretrainSettings
 from tomotutor.learn.start import find_start, load_start
 from tomotutor.simulate import Structure
 from tomotutor.simulate.variation import Variation
@@ -344,11 +345,12 @@ def test_the_command(tmp_path, capsys, monkeypatch):
         (["--made-up", "-2"], "--made-up -2: expected a number from 0"),
         (["--tilt", "70,40"], "tilt 70,40: expected two numbers between 10 and 80 degrees, the smaller one first"),
         (["--tilt", "-60,60"], "tilt -60,60"),
-        (["--batch-size", "20"], "a batch of a multiple of 32"),
-        (["--steps", "0"], "steps 0"),
-        (["--learning-rate", "0"], "learning rate 0"),
-        (["--workers", "-1"], "workers -1"),
-        (["--seed", "-1"], "seed -1"),
+        (["--batch-size", "20"], "batch_size is 20; expected a whole number of 32 or more"),
+        (["--batch-size", "48"], "batch_size is 48; expected a multiple of 32"),
+        (["--steps", "0"], "steps is 0; expected a whole number of 1 or more"),
+        (["--learning-rate", "0"], "learning_rate is 0.0; expected a number above 0"),
+        (["--workers", "-1"], "workers is -1"),
+        (["--seed", "-1"], "seed is -1"),
         (["--box", "200"], "box 200"),
         (["--false-picks", "1"], "false picks 1"),
         (["--out", "{here}"], "exists already; choose another folder"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+SCALES = ("tiny", "small", "full")
 REFERENCE = "all_labels"  # the method name of a training on every label
 
 
@@ -57,8 +58,8 @@ class Experiment:
     methods : dict of str to dict
         Name of a method to the settings in which its recipe differs.
     plans : dict of str to Plan
-        Sizes: "tiny" (an hour or so on two cores) where "small" is days of them, "small", and "full" where the paper
-        has one.
+        Sizes, some of SCALES: "tiny" (an hour or so on two cores) where "small" is days of them, "small", and "full"
+        where the paper has one.
     named : tuple of str
         Our method, then the comparators it is tested against, named beforehand; every other row is descriptive.
     train, test : str

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomotutor.base.errors import CancelledError, TomoTutorError
+from tomotutor.benchmark.experiment import SCALES
 from tomotutor.benchmark.experiments import EXPERIMENTS
 from tomotutor.cli.common import (
     Commands,
@@ -70,7 +71,7 @@ def _bench(args: argparse.Namespace) -> None:
     if args.name in ("screen", "all"):
         if not has_screen():
             raise TomoTutorError("bench screen: no display; run it under xvfb-run")
-        from tomotutor.gui.speed import screen
+        from tomotutor.gui.screen_bench import screen
 
         benches["screen"] = screen
     for name in benches if args.name == "all" else [args.name]:
@@ -248,7 +249,7 @@ def add(commands: Commands) -> None:
     short.add_argument("--toy", action="store_true", help="as small as possible, also on a CPU: does it run?")
     options = bench.add_argument_group("experiments")
     scale = "about an hour on two cores, a night or more, or the paper's size (default small)"
-    options.add_argument("--scale", choices=("tiny", "small", "full"), default="small", help=scale)
+    options.add_argument("--scale", choices=SCALES, default="small", help=scale)
     options.add_argument(
         "--data",
         default="",

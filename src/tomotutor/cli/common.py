@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.settings import Setting
-from tomotutor.data.source import DATA_SETS, KINDS, OPTIONS, Source, offered
+from tomotutor.data.options import DATA_SETS, KINDS, OPTIONS, Source, offered
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tomotutor.session.status import CurvePoint
 
 Commands = argparse._SubParsersAction
+DEVICES = ("cpu", "cuda", "mps")  # torch knows more, such as cuda:1
 
 
 def add_command(
@@ -189,6 +190,12 @@ def add_structures_argument(parser: argparse.ArgumentParser) -> None:
     parser._negative_number_matcher = re.compile(r"^-[\d.]+(,-?[\d.]+)*$")
 
 
+def add_device_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --device, which `read_device` reads."""
+    text = f"torch device: {', '.join(DEVICES)} (default auto, the best there is)"
+    parser.add_argument("--device", default="auto", metavar="NAME", help=text)
+
+
 def read_device(name: str) -> str:
     """Return the torch device; "auto" takes the best there is."""
     import torch
@@ -201,8 +208,8 @@ def read_device(name: str) -> str:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as problem:
         raise TomoTutorError(
-            f"--device {name}: torch cannot use it ({str(problem).splitlines()[0].rstrip('.')}); expected cpu, cuda or "
-            "mps"
+            f"--device {name}: torch cannot use it ({str(problem).splitlines()[0].rstrip('.')}); expected "
+            + ", ".join(DEVICES)
         ) from None
     return name
 

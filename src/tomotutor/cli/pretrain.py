@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tomotutor.base.errors import CancelledError, TomoTutorError
+from tomotutor.base.settings import declared
 from tomotutor.cli.common import (
     Commands,
     add_command,
+    add_device_argument,
     add_structures_argument,
     numbers,
     read_device,
@@ -25,12 +27,12 @@ from tomotutor.cli.common import (
     show_progress,
     split_names,
 )
+from tomotutor.learn.pretrain_settings import PretrainSettings
 from tomotutor.learn.recipe import CHOICES
 
 if TYPE_CHECKING:
     from tomotutor.base.progress import Progress
     from tomotutor.learn.compute import Compute
-    from tomotutor.learn.pretrain import PretrainSettings
     from tomotutor.simulate import Structure
     from tomotutor.simulate.variation import Variation
 
@@ -162,13 +164,11 @@ def _compute(args: argparse.Namespace, settings: PretrainSettings, variation: Va
 
 
 def _pretrain(args: argparse.Namespace) -> None:
-    from tomotutor.learn.pretrain import TEST_ITEMS, PretrainSettings, check_folder, checkpoint_path, pretrain
+    from tomotutor.learn.pretrain import TEST_ITEMS, check_folder, checkpoint_path, pretrain
     from tomotutor.simulate.variation import Variation
 
     out = Path(args.out)
-    settings = PretrainSettings(
-        args.steps, args.batch_size, args.width, args.learning_rate, args.objective, args.workers, args.seed
-    )
+    settings = PretrainSettings(**{name: getattr(args, name) for name in declared(PretrainSettings)})
     variation = Variation(
         args.voxel_size,
         args.snr,
@@ -236,31 +236,10 @@ def add(commands: Commands) -> None:
         "--made-up", type=int, default=0, metavar="N", help="so many made-up complexes more (default 0)"
     )
     training = parser.add_argument_group("training")
-    training.add_argument("--steps", type=int, default=3000, metavar="N", help="mini-batches (default 3000)")
-    training.add_argument(
-        "--batch-size", type=int, default=64, metavar="N", help="fresh items in each, a multiple of 32 (default 64)"
-    )
-    training.add_argument(
-        "--width",
-        type=float,
-        choices=(1.0, 0.5, 0.25),
-        default=0.25,
-        metavar="1|0.5|0.25",
-        help="of the networks; sessions that start from them have it too (default 0.25)",
-    )
-    training.add_argument(
-        "--learning-rate", type=float, default=0.1, metavar="X", help="highest of the one-cycle schedule (default 0.1)"
-    )
-    training.add_argument(
-        "--objective",
-        choices=("classes", "metric"),
-        default="classes",
-        help="cross-entropy of the classes, or of cosines to their centres",
-    )
-    training.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that simulate beside the training (default 1)"
-    )
-    training.add_argument("--seed", type=int, default=0, metavar="K", help="of items and weights (default 0)")
+    for it in declared(PretrainSettings).values():
+        shown = {"choices": it.choices} if it.choices else {"metavar": it.more["metavar"]}
+        text = f"{it.help} (default {it.default})"
+        training.add_argument(f"--{it.name.replace('_', '-')}", type=it.kind, default=it.default, help=text, **shown)
     training.add_argument(
         "--checkpoint",
         type=float,
@@ -268,9 +247,7 @@ def add(commands: Commands) -> None:
         metavar="MINUTES",
         help="between two checkpoints, from which the same command goes on after it was ended (default 5)",
     )
-    training.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to train (default auto)"
-    )
+    add_device_argument(training)
     training.add_argument(
         "--precision",
         choices=CHOICES["precision"],

@@ -21,7 +21,7 @@ from tomotutor.cli.common import (
     show_progress,
     split_names,
 )
-from tomotutor.formats.particles import LIST_NAMES
+from tomotutor.formats.particles import EXPORTED
 from tomotutor.learn.recipe import CHOICES, PRESETS
 
 
@@ -321,7 +321,7 @@ def add(commands: Commands) -> None:
     export.add_argument(
         "--format",
         required=True,
-        choices=(*(name for name in LIST_NAMES if name != "relion4"), "averages"),
+        choices=(*EXPORTED, "averages"),
         help="particle list with classes: the session's own format keeps every value, others are converted; "
         "csv: a table of predictions "
         "(in segmentation with masks); averages: an MRC average of each class",

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomotutor.cli.common import Commands, add_command, add_structures_argument, numbers, read_device, show
+from tomotutor.cli.common import (
+    Commands,
+    add_command,
+    add_device_argument,
+    add_structures_argument,
+    numbers,
+    read_device,
+    show,
+)
 
 if TYPE_CHECKING:
     from tomotutor.simulate import Imaging
@@ -148,12 +156,7 @@ def _add_shared(parser: argparse.ArgumentParser, snr: float) -> None:
         help="share that shows no complex, class junk (default 0)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="same seed, same bytes (default 0)")
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="torch device: cpu, cuda, mps (default auto, the best there is)",
-    )
+    add_device_argument(parser)
 
 
 def add(commands: Commands) -> None:

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import math
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -28,6 +26,7 @@ from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.learn.checkpoint import Checkpoint
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Pair, build_pair
+from tomotutor.learn.pretrain_settings import BATCH, PretrainSettings
 from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.start import write_start
 from tomotutor.learn.strategies import Strategy
@@ -38,53 +37,7 @@ from tomotutor.simulate.variation import Variation
 from tomotutor.simulate.varied import Library, make_library, make_varied
 
 TEST_ITEMS = 1024
-BATCH = 32  # items simulated at a time
 CHECKPOINT_S = 300.0
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """What a pretraining does.
-
-    Attributes
-    ----------
-    steps, batch_size : int
-        Mini-batches, and items in one; all items are fresh.
-    width : float
-        Of the networks.
-    learning_rate : float
-        Highest rate of the one-cycle schedule.
-    objective : {"classes", "metric"}
-        Cross-entropy over the complexes, or the same on cosines of embedding and class centre (a metric: NormFace, Wang
-        et al. 2017).
-    workers : int
-        Processes that simulate beside the training; without any, a GPU simulates what it trains on.
-    seed : int
-        Seeds everything that is random.
-    """
-
-    steps: int = 3000
-    batch_size: int = 64
-    width: float = 0.25
-    learning_rate: float = 0.1
-    objective: str = "classes"
-    workers: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.objective not in ("classes", "metric"):
-            raise TomoTutorError(f"objective {self.objective!r}: expected classes or metric")
-        if self.steps < 1 or self.batch_size < BATCH or self.batch_size % BATCH:
-            raise TomoTutorError(
-                f"steps {self.steps}, batch size {self.batch_size}: expected 1 step at least, and a batch of a "
-                f"multiple of {BATCH}"
-            )
-        if self.width not in (1, 0.5, 0.25):
-            raise TomoTutorError(f"width {self.width:g}: expected 1, 0.5 or 0.25")
-        if not 0 < self.learning_rate < math.inf:
-            raise TomoTutorError(f"learning rate {self.learning_rate:g}: expected a number above 0")
-        if self.workers < 0 or self.seed < 0:
-            raise TomoTutorError(f"workers {self.workers}, seed {self.seed}: expected numbers from 0")
 
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):

@@ -22,10 +22,10 @@ from tomotutor.session.inputs import INPUTS, from_json, open_all, read_inputs
 from tomotutor.session.label_log import Entry, replay
 from tomotutor.session.labels import labels_of
 from tomotutor.session.lock import take_lock
-from tomotutor.session.pages import Value, rows_in
 from tomotutor.session.rows import entry_fits, record_fits
 from tomotutor.session.session_file import NAME as SETTINGS
 from tomotutor.session.session_file import SessionFile
+from tomotutor.session.sqlite_pages import Value, rows_in
 
 _COLUMNS = len(fields(Entry))
 Item = tuple[str, int, int]  # id, first exact duplicate, held out

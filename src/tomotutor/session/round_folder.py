@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK = "start/look.npz"
+POOL_MAP = "start/look.npz"
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,13 @@ def read_scores(session: Path, number: int, items: int) -> RoundScores:
 
 def write_pool_map(session: Path, look: PoolMap) -> None:
     """Keep the look at the pool before the first label."""
-    with new_file(session / LOOK) as path, path.open("wb") as handle:
+    with new_file(session / POOL_MAP) as path, path.open("wb") as handle:
         np.savez(handle, **dataclasses.asdict(look))
 
 
 def read_pool_map(session: Path, items: int) -> PoolMap | None:
     """Return the kept look, None if there is none."""
-    path = session / LOOK
+    path = session / POOL_MAP
     if not path.is_file():
         return None
     look = PoolMap(*_load(path, *(field.name for field in dataclasses.fields(PoolMap)), mend="delete it"))

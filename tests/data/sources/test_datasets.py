@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.source import DATA_SETS, KINDS
+from tomotutor.data.options import DATA_SETS, KINDS
 from tomotutor.data.sources import DATASETS, SOURCES, Source, open_pool
 from tomotutor.data.sources.batches import read_batch
 from tomotutor.oracle.classes import read_truth

@@ -203,7 +203,8 @@ def pretraining(place: Place) -> Figures:
     Its steps follow from a rate measured in its first seconds. Where it does not get to its end all the same, the
     checkpoint stays, in pieces.
     """
-    from tomotutor.learn.pretrain import PretrainSettings, checkpoint_path, pretrain
+    from tomotutor.learn.pretrain import checkpoint_path, pretrain
+    from tomotutor.learn.pretrain_settings import PretrainSettings
     from tomotutor.simulate import Structure, find_structures
     from tomotutor.simulate.complexes import MADE_UP as PREFIX
     from tomotutor.simulate.variation import Variation

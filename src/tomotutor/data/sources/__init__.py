@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.data.options import Source
 from tomotutor.data.pool import Pool
-from tomotutor.data.source import Source
 from tomotutor.data.sources.array import open_array
 from tomotutor.data.sources.base import measure_statistics
 from tomotutor.data.sources.batches import open_cifar10, open_cifar100, open_svhn

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
+from tomotutor.data.options import Source as Source
 from tomotutor.data.pool import Pool
-from tomotutor.data.source import Source as Source
 from tomotutor.formats.volumes.volume import is_volume, open_volume
 from tomotutor.formats.volumes.voxels import Volume
 

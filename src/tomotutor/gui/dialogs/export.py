@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 from tomotutor.base.errors import CancelledError
 from tomotutor.base.progress import Progress
 from tomotutor.export.answers import answers_for, export
+from tomotutor.formats.particles import EXPORTED
 from tomotutor.formats.particles.lists import LISTS
 from tomotutor.gui.background import Background, told
 from tomotutor.gui.dialogs.counts import Counted, CountTable
@@ -57,9 +58,9 @@ class ExportDialog(QDialog):
         self.format = QComboBox()
         self.format.addItem("CSV table: any program", "csv")
         if any(source.kind == "particles" for _, source, _ in session.inputs) and session.one_class:
-            for kind, one in LISTS.items():
+            for kind in EXPORTED:
                 if kind != "csv":
-                    self.format.addItem(one.summary, kind)
+                    self.format.addItem(LISTS[kind].summary, kind)
         if session.pool.ndim == 3:
             self.format.addItem("an average of each class (MRC)", "averages")
         self.folder = QLineEdit(str(session.folder.resolve() / "export"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.source import OPTIONS
+from tomotutor.data.options import OPTIONS
 
 _FLAGS = {it.more["flag"]: name for name, it in OPTIONS.items()}
 _FLAGS |= {"--classes": "classes", "--task": "task", "--start": "start"}

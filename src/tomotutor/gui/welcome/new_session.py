@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from tomotutor.base.errors import CancelledError, TomoTutorError
-from tomotutor.data.source import OPTIONS, Source, offered
+from tomotutor.data.options import OPTIONS, Source, offered
 from tomotutor.gui.background import Background, told
 from tomotutor.gui.welcome.mistakes import FieldError, field_of, in_words
 from tomotutor.gui.welcome.preview import Preview, PreviewView, look

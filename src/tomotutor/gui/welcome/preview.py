@@ -11,8 +11,8 @@ from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import CancelledError
+from tomotutor.data.options import Source
 from tomotutor.data.pool import Pool
-from tomotutor.data.source import Source
 from tomotutor.data.sources import Opened, open_input
 from tomotutor.data.sources.parent import open_tomogram
 from tomotutor.export.figures import thumbnail

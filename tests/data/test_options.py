@@ -8,7 +8,7 @@ import pytest
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.settings import declared
 from tomotutor.cli.common import add_source_arguments, read_source
-from tomotutor.data.source import OPTIONS, Source
+from tomotutor.data.options import OPTIONS, Source
 from tomotutor.session import Session
 
 OTHER = {  # of each option, a value that is not its default, and how it is written on the command line
