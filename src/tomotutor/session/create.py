@@ -64,14 +64,13 @@ def _recipe(
         )
     base = preset(name, pool.ndim, source.kind, task)
     start = start or settings.get("start", "")
-    if name == "app" and task == "classification" and start not in ("", "scratch"):
-        base = base.pretrained(pool.ndim)
     scratch = base.with_settings({**settings, "task": task, "start": "scratch"})
     if (start or base.network.start) == "scratch":
         return scratch, None
-    chosen = base.with_settings({**settings, "task": task, "start": "pretrained"})
     folder, card = find_start(start or "pretrained")
-    if _fits(chosen, pool, card):
+    if _fits(scratch, pool, card):
+        chosen = base.pretrained(pool.ndim) if name == "app" else base
+        chosen = chosen.with_settings({**settings, "task": task, "start": "pretrained"})
         return chosen.replace(width=card["width"]), (folder, card)
     if not start:  # nobody asked for it: it is what the preset starts from where it can
         return scratch, None
