@@ -1,13 +1,14 @@
 """What is killed in test_kills.py: labels, changes and trains, and says what was acknowledged, a line each."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tomotutor.base.progress import ignore
 from tomotutor.export.answers import export
-from tomotutor.session import Session, classes
+from tomotutor.session import Session, bulk, classes
 
 
 def say(*words: object) -> None:
@@ -22,11 +23,38 @@ def label(session: Session, folder: Path) -> None:
         say("label", row, name)
 
 
-def bulk(session: Session, folder: Path) -> None:
+def take_over(session: Session, folder: Path) -> None:
+    """Import a label for every item."""
     for n in range(10**6):
         name = session.classes[n % 2]
         session.import_labels((item, name, "") for item in session.ids)
         say("all", name)
+
+
+def steps(session: Session, give: Callable[[int], int]) -> None:
+    """Give many labels in one step and take them back, on and on; what a killed run left standing goes first."""
+    while (step := session.state.log.last_step()) and bulk.is_bulk(step[0]):
+        session.undo()
+    say("from", max((entry.seq for entry in session._core.database.entries()), default=0))
+    for n in range(10**6):
+        count = give(n)
+        say("step", session.state.log.last_step()[0].of_step, count)
+        session.undo()
+        say("undone", n)
+
+
+def select(session: Session, folder: Path) -> None:
+    steps(session, lambda n: session.label_many(range(len(session.ids)), session.classes[n % 2]))
+
+
+def accept(session: Session, folder: Path) -> None:
+    if not session.rounds:
+        session.set_recipe(session.recipe.replace(between="uherding"))
+        for row in range(12):
+            session.label(session.ids[row], session.classes[row % 2])
+        session.run_round()
+    session.refresh_answers()
+    steps(session, lambda n: session.accept(range(len(session.ids))))
 
 
 def turn(session: Session, folder: Path) -> None:
@@ -74,4 +102,5 @@ def write(session: Session, folder: Path) -> None:
 if __name__ == "__main__":
     with Session(sys.argv[1]) as opened:
         say("ready")
-        {f.__name__: f for f in (label, bulk, turn, change, train, write)}[sys.argv[2]](opened, Path(sys.argv[1]))
+        ways = (label, take_over, select, accept, turn, change, train, write)
+        {way.__name__: way for way in ways}[sys.argv[2]](opened, Path(sys.argv[1]))
