@@ -18,28 +18,38 @@ import pytest
 from tomotutor.session import Session, bulk
 
 KILLS = int(os.environ.get("TOMOTUTOR_KILLS", "520"))  # in the slow test
-WAYS = ("label", "take_over", "select", "accept", "turn", "change", "train", "write")
+WAYS = ("label", "take_over", "select", "accept", "turn", "change", "train", "write")  # see kills.py
 RENEWED = 20  # kills of a way, after which it begins with a fresh session: a log that only grows takes long to open
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 
-def kill(folder: Path, way: str, after_s: float) -> list[list[str]]:
+@pytest.fixture(scope="module")
+def server():
+    """What starts a process for each kill, see kills.py."""
+    words = [sys.executable, str(Path(__file__).with_name("kills.py"))]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.communicate(timeout=60)
+
+
+def kill(server: subprocess.Popen, folder: Path, way: str, after_s: float) -> list[list[str]]:
     """Run one way of writing, kill it, and return what it acknowledged."""
-    code = Path(__file__).with_name("kills.py")
-    process = subprocess.Popen([sys.executable, str(code), str(folder), way], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    server.stdin.write(f"{folder} {way}\n")
+    server.stdin.flush()
+    ready, pid = server.stdout.readline().split()
+    assert ready == "ready"
     started = {"train": "trained", "write": "ready to write", "select": "from", "accept": "from"}.get(way)
     lines = []
     while started and not (lines and lines[-1].startswith(started)):
-        lines.append(process.stdout.readline())
-        assert lines[-1], "it ended by itself"
+        lines.append(server.stdout.readline())
+        assert not lines[-1].startswith("ended"), "it ended by itself"
     time.sleep(after_s)
-    process.send_signal(signal.SIGKILL)
-    out = "".join(lines) + process.stdout.read()
-    assert process.wait() == -signal.SIGKILL, "it ended by itself"
-    return [line.split() for line in out[: out.rfind("\n") + 1].splitlines()]
+    os.kill(int(pid), signal.SIGKILL)
+    while not (line := server.stdout.readline()).startswith("ended"):
+        lines.append(line)
+    assert line == f"ended {-signal.SIGKILL}\n", "it ended by itself"
+    return [line.split() for line in lines]
 
 
 def check(folder: Path, way: str, told: list[list[str]]) -> int:
@@ -85,7 +95,7 @@ def check(folder: Path, way: str, told: list[list[str]]) -> int:
     return len(answers)
 
 
-def kill_many(folder: Path, ways: tuple[str, ...], count: int) -> None:
+def kill_many(server: subprocess.Popen, folder: Path, ways: tuple[str, ...], count: int) -> None:
     rng, answers = random.Random(0), 0
     for number in range(count):
         way = ways[number % len(ways)]
@@ -94,18 +104,20 @@ def kill_many(folder: Path, ways: tuple[str, ...], count: int) -> None:
             print(f"{number} kills, {answers} answers", flush=True)
             shutil.rmtree(session.parent, ignore_errors=True)
             shutil.copytree(folder, session)
-        answers += check(session, way, kill(session, way, rng.choice([rng.uniform(0, 0.05), rng.uniform(0, 0.6)])))
+        answers += check(
+            session, way, kill(server, session, way, rng.choice([rng.uniform(0, 0.05), rng.uniform(0, 0.6)]))
+        )
     print(f"kills while {', '.join(ways)}: {count} tried, {answers} answers acknowledged, 0 lost")
     assert answers
 
 
-def test_killed_in_bulk_undo_and_changes_of_classes(session_folder):
-    kill_many(session_folder, ("take_over", "select", "turn", "change"), 4)
+def test_killed_in_bulk_undo_and_changes_of_classes(session_folder, server):
+    kill_many(server, session_folder, ("take_over", "select", "turn", "change"), 4)
 
 
 @pytest.mark.slow
-def test_killed_many_times(session_folder):
-    kill_many(session_folder, WAYS, KILLS)
+def test_killed_many_times(session_folder, server):
+    kill_many(server, session_folder, WAYS, KILLS)
 
 
 def _small_disk(folder: Path) -> bool:
