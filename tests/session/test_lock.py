@@ -11,43 +11,56 @@ import pytest
 
 from helpers import answer_truthfully
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.session import Session
+from tomotutor.cli import main
+from tomotutor.session import Session, lock
 
 OPENER = """
-import sys, time
-from pathlib import Path
+import sys
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.session.database import Database
-folder = Path(sys.argv[1])
+from tomotutor.session import Session
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    Database(folder, write=True)
+    session = Session(sys.argv[1])
 except TomoTutorError as problem:
-    assert "open in another TomoTutor" in str(problem), problem
+    assert "the session is open in another TomoTutor" in str(problem), problem
     print("refused", flush=True)
 else:
+    session.label(session.current.id, session.classes[0])
     print("got it", flush=True)
 sys.stdin.readline()
 """
 
 
+def opener(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", OPENER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def race(folder, count):
-    openers = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPENER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(count)
-    ]
+    """Let processes open a session at once; one gets it, the others a sentence, and what it wrote is there."""
+    with Session(folder, write=False) as session:
+        before = len(session.labels())
+    openers = [opener(folder) for _ in range(count)]
     for one in openers:
-        assert one.stdout.readline() == "ready\n"
-    for one in openers:
-        one.stdin.write("\n")
-        one.stdin.flush()
+        go(one)
     answers = [one.stdout.readline().strip() for one in openers]
     for one in openers:
         one.communicate("\n", timeout=60)
+        assert one.returncode == 0
     assert sorted(answers) == ["got it"] + ["refused"] * (count - 1)
+    assert not list(folder.rglob("*.partial"))
+    with Session(folder) as session:
+        assert len(session.labels()) == before + 1
+        assert not session.notices
 
 
 def test_of_several_openers_one_gets_the_session(session_folder):
@@ -65,10 +78,81 @@ def test_who_holds_a_session_is_said_and_what_to_do_when_that_machine_is_gone(se
     with pytest.raises(TomoTutorError, match=rf"\(process {os.getpid()} on .*, since .*\); close it there first$"):
         Session(session_folder)
     (session_folder / ".lock.json").write_text(json.dumps({"host": "node17", "pid": 5, "since": "2026-01-01"}))
-    with pytest.raises(TomoTutorError, match=r"process 5 on node17.*if that machine is gone, delete .*\.lock$"):
+    with pytest.raises(TomoTutorError, match=r"process 5 on node17.*if that machine is gone, give --take-lock to the"):
         Session(session_folder)
-    (session_folder / ".lock").unlink()
-    Session(session_folder).close()
+
+
+GONE = {"host": "node17", "boot": "00000000-0000", "pid": 5, "since": "2026-01-01"}
+
+
+@pytest.fixture
+def holder(session_folder):
+    """A process that has the session open."""
+    process = opener(session_folder)
+    go(process)
+    assert process.stdout.readline() == "got it\n"
+    yield process
+    process.communicate("\n", timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def labels(session_folder, tmp_path):
+    """A file of one label for the session."""
+    with Session(session_folder, write=False) as session:
+        (tmp_path / "l.csv").write_text(f"item,class\n{session.ids[0]},ball\n")
+    return ["import-labels", str(session_folder), str(tmp_path / "l.csv")]
+
+
+def test_the_lock_of_a_live_process_is_never_taken(session_folder, holder, labels, capsys):
+    before = (session_folder / ".lock.json").read_text()
+    inode = (session_folder / ".lock").stat().st_ino
+    assert main([*labels, "--take-lock"]) == 1
+    assert f"runs on this machine (process {holder.pid} on " in capsys.readouterr().err
+    # what stands there of a holder of before, or of another container, does not count where this machine knows better
+    assert json.loads(before)["boot"] or sys.platform != "linux"
+    for told in ({**json.loads(before), "host": "container"}, GONE):
+        (session_folder / ".lock.json").write_text(json.dumps(told))
+        if sys.platform == "linux":
+            assert main([*labels, "--take-lock"]) == 1
+            assert "runs on this machine" in capsys.readouterr().err
+    (session_folder / ".lock.json").write_text("{")
+    assert main([*labels, "--take-lock"]) == 1
+    assert "does not say in which; nothing was changed" in capsys.readouterr().err
+    assert (session_folder / ".lock").stat().st_ino == inode
+
+
+def test_the_lock_of_a_machine_that_is_gone_is_taken_when_that_is_said(
+    session_folder, holder, labels, tmp_path, monkeypatch, capsys
+):
+    (session_folder / ".lock.json").write_text(json.dumps(GONE))
+    monkeypatch.setattr(lock, "_HELD", tmp_path / "none")  # the process stands for one of another machine
+    assert main(labels) == 1
+    assert "give --take-lock to the command" in capsys.readouterr().err
+    assert main([*labels, "--take-lock"]) == 0
+    with Session(session_folder) as session:
+        assert set(session.labels().values()) == {"ball"}
+        with pytest.raises(TomoTutorError, match=rf"process {os.getpid()} on .*; close it there first$"):
+            Session(session_folder)
+        assert main([*labels, "--take-lock"]) == 1  # the new holder lives
+        assert "runs on this machine" in capsys.readouterr().err
+
+
+def test_a_lock_that_nobody_holds_needs_no_taking(session_folder, labels):
+    for _ in range(2):
+        assert main([*labels, "--take-lock"]) == 0
+    inode = (session_folder / ".lock").stat().st_ino
+    assert main([*labels, "--take-lock"]) == 0
+    assert (session_folder / ".lock").stat().st_ino == inode
+
+
+def test_every_command_that_writes_to_a_session_can_take_its_lock():
+    from tomotutor.cli import make_parser
+
+    commands = next(a for a in make_parser()._actions if hasattr(a, "choices") and isinstance(a.choices, dict)).choices
+    takes = {name for name, command in commands.items() if "--take-lock" in command._option_string_actions}
+    writes = {"add", "relocate", "label", "import-labels", "round", "run", "repair", "classes", "accept", "check-class"}
+    assert takes == writes
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(session, session_folder):

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tomotutor.base.errors import CancelledError, TomoTutorError, reason
@@ -45,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
         if getattr(args, "threads", None):
             os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch, which comes later, and its processes go by it
+        if getattr(args, "take_lock", False):
+            from tomotutor.session.lock import free_lost_lock
+
+            free_lost_lock(Path(args.session))
         args.function(args)
         sys.stdout.flush()
     except TomoTutorError as problem:

@@ -319,14 +319,15 @@ def add(commands: Commands) -> None:
     """Add these commands."""
     parsers = []
 
-    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
-        parsers.append(add_command(commands, name, function, text, threads=True))
+    def command(name: str, function: Any, text: str, *, writes: bool = False) -> argparse.ArgumentParser:
+        parsers.append(add_command(commands, name, function, text, threads=True, writes=writes))
         return parsers[-1]
 
     groups = command("groups", _groups, "list groups of look-alikes: size, likely class, purity, typical members")
     groups.add_argument("-n", type=count, default=GROUPS, metavar="N", help=f"how many groups (default {GROUPS})")
 
-    accept = command("accept", _accept, "take confident predictions for labels; one in twenty is asked again blind")
+    text = "take confident predictions for labels; one in twenty is asked again blind"
+    accept = command("accept", _accept, text, writes=True)
     accept.add_argument("--min-confidence", type=_share, required=True, metavar="P", help="least confidence, 0 to 1")
     accept.add_argument("--class", dest="class_name", default="", metavar="NAME", help="only predictions of this class")
 
@@ -338,7 +339,7 @@ def add(commands: Commands) -> None:
     similar.add_argument("-n", type=count, default=20, metavar="N", help="how many (default 20)")
 
     text = "draw predicted members of a class to be asked singly and blind, or tell how pure the class is so far"
-    check = command("check-class", _check_class, text)
+    check = command("check-class", _check_class, text, writes=True)
     check.add_argument("name", metavar="NAME", help="class")
     check.add_argument(
         "--threshold", type=_share, default=0.0, metavar="P", help="draw from members at least so confident"

@@ -33,9 +33,10 @@ def add_command(
     *,
     session: bool = True,
     threads: bool = False,
+    writes: bool = False,
 ) -> argparse.ArgumentParser:
     """Add a command that runs `function`; most begin with the session's folder, those that run networks take
-    --threads.
+    --threads, those that write to the session --take-lock.
     """
     sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     sub.set_defaults(function=function)
@@ -44,6 +45,12 @@ def add_command(
     if threads:
         sub.add_argument(
             "--threads", type=count, metavar="N", help="CPU threads to compute with at most (default: one a core)"
+        )
+    if writes:
+        sub.add_argument(
+            "--take-lock",
+            action="store_true",
+            help="take the session over from a machine that is gone and left its lock on a network disk",
         )
     return sub
 

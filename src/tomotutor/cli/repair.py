@@ -45,10 +45,14 @@ def _classes(args: argparse.Namespace) -> None:
 def add(commands: Commands) -> None:
     """Add these commands."""
     add_command(
-        commands, "repair", _repair, "save all labels that can be read of a damaged session, and say what is lost"
+        commands,
+        "repair",
+        _repair,
+        "save all labels that can be read of a damaged session, and say what is lost",
+        writes=True,
     )
     text = "list the classes of a session with their labels, or change one; a change can be undone as any answer"
-    names = add_command(commands, "classes", _classes, text)
+    names = add_command(commands, "classes", _classes, text, writes=True)
     names.add_argument("--add", metavar="NAME", help="add a class")
     names.add_argument(
         "--rename", nargs=2, metavar=("OLD", "NEW"), help="give a class another name; its labels go along"

@@ -119,7 +119,9 @@ def _demo(args: argparse.Namespace) -> None:
 
 def add(commands: Commands) -> None:
     """Add these commands."""
-    run = add_command(commands, "run", _run, "whole rounds with an oracle in place of the person", threads=True)
+    run = add_command(
+        commands, "run", _run, "whole rounds with an oracle in place of the person", threads=True, writes=True
+    )
     run.add_argument(
         "--oracle",
         required=True,

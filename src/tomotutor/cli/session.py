@@ -270,12 +270,16 @@ def add(commands: Commands) -> None:
     add_set_argument(new)
 
     more = add_command(
-        commands, "add", _add, "add the items of another list, stack or folder to a session, labeled or not"
+        commands,
+        "add",
+        _add,
+        "add the items of another list, stack or folder to a session, labeled or not",
+        writes=True,
     )
     add_source_arguments(more)
 
     relocate = add_command(
-        commands, "relocate", _relocate, "tell a session that its input moved, to another disk or machine"
+        commands, "relocate", _relocate, "tell a session that its input moved, to another disk or machine", writes=True
     )
     relocate.add_argument(
         "--from",
@@ -286,7 +290,7 @@ def add(commands: Commands) -> None:
     )
     relocate.add_argument("--to", dest="new", required=True, metavar="B", help="the same folder on this machine")
 
-    add_command(commands, "label", _label, "label a session on screen, in napari", threads=True)
+    add_command(commands, "label", _label, "label a session on screen, in napari", threads=True, writes=True)
 
     status = add_command(commands, "status", _status, "tell where a session stands")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -297,14 +301,16 @@ def add(commands: Commands) -> None:
     queue.add_argument("--json", action="store_true", help="for programs")
 
     text = "take labels over from a CSV file, or masks from a folder: all of them, or none"
-    imported = add_command(commands, "import-labels", _import_labels, text)
+    imported = add_command(commands, "import-labels", _import_labels, text, writes=True)
     imported.add_argument(
         "csv",
         metavar="CSV|DIR",
         help="columns item,class[,annotator] or tomogram,star_row,class[,annotator]; in segmentation PNG masks",
     )
 
-    one = add_command(commands, "round", _round, "train on the labels so far and rank the pool anew", threads=True)
+    one = add_command(
+        commands, "round", _round, "train on the labels so far and rank the pool anew", threads=True, writes=True
+    )
     one.add_argument("--json", action="store_true", help="for programs")
 
     predict = add_command(
