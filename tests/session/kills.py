@@ -36,19 +36,25 @@ def take_over(session: Session, folder: Path) -> None:
         say("all", name)
 
 
-def steps(session: Session, give: Callable[[int], int]) -> None:
-    """Give many labels in one step and take them back, on and on; what a killed run left standing goes first."""
+def take_back(session: Session) -> None:
+    """Undo the step that a killed run left standing."""
     while (step := session.state.log.last_step()) and bulk.is_bulk(step[0]):
         session.undo()
+
+
+def steps(session: Session, give: Callable[[int], int]) -> None:
+    """Give many labels in one step and take them back, on and on."""
     say("from", max((entry.seq for entry in session._core.database.entries()), default=0))
     for n in range(10**6):
         count = give(n)
+        assert count
         say("step", session.state.log.last_step()[0].of_step, count)
         session.undo()
         say("undone", n)
 
 
 def select(session: Session, folder: Path) -> None:
+    take_back(session)
     steps(session, lambda n: session.label_many(range(len(session.ids)), session.classes[n % 2]))
 
 
@@ -58,6 +64,7 @@ def accept(session: Session, folder: Path) -> None:
         for row in range(12):
             session.label(session.ids[row], session.classes[row % 2])
         session.run_round()
+    take_back(session)
     session.refresh_answers()
     steps(session, lambda n: session.accept(range(len(session.ids))))
 
