@@ -1,14 +1,25 @@
+import contextlib
 import gc
 import shutil
+from types import SimpleNamespace
 
+import napari
 import numpy as np
 import pytest
-from qtpy.QtCore import QSettings, Qt
+from app_model import Application
+from napari._app_model._app import NapariApplication, _napari_names
+from napari._qt._qapp_model.qactions import init_qactions
+from napari._qt.qt_viewer import QtViewer
+from napari.plugins import _initialize_plugins
+from napari.settings import get_settings
+from qtpy.QtCore import QEvent, QSettings, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from helpers import FAST, answer_truthfully, two_kinds
 from tomotutor.data.sources import Source
-from tomotutor.gui.dock import TomoTutorDock
+from tomotutor.gui.canvas.stage import OURS
+from tomotutor.gui.dock import TomoTutorDock, docks_of
 from tomotutor.gui.garbage import collect_anywhere
 from tomotutor.learn.models import build_pair
 from tomotutor.learn.start import write_start
@@ -40,14 +51,111 @@ def sample_session(tmp_path):
     return folder
 
 
+@contextlib.contextmanager
+def napari_window():
+    """A window as napari's `make_napari_viewer` makes it, for more than one test."""
+    app = NapariApplication("shared")
+    app.injection_store.namespace = _napari_names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NapariApplication, "get_app_model", lambda: app)
+        patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda _: None)
+        # when a layer goes, napari collects all garbage there is, for drivers of Windows
+        patch.setattr("napari._vispy.canvas.gc", SimpleNamespace(collect=lambda: gc.collect(1)))
+        _forget()
+        get_settings().reset()
+        viewer = napari.Viewer(show=True, show_welcome_screen=False)
+        QtViewer._instances.clear()  # `make_napari_viewer` counts its own
+        try:
+            yield viewer
+        finally:
+            if hasattr(viewer.window, "_qt_window"):
+                patch.setattr(viewer.window._qt_window, "_save_current_window_settings", lambda: None)
+                viewer.close()
+            Application.destroy("shared")
+            _forget()
+            del viewer
+            gc.collect()
+
+
+def _forget():
+    _initialize_plugins.cache_clear()
+    init_qactions.cache_clear()
+
+
+class SharedWindow:
+    """A napari window that the tests of a module share; each leaves it as it was, or it is made anew."""
+
+    def __init__(self):
+        self._open = contextlib.ExitStack()
+        self.viewer = None
+
+    def make(self):
+        if self.viewer is None:
+            self.viewer = self._open.enter_context(napari_window())
+            window = self.viewer.window._qt_window
+            self._size, self._state = window.size(), window.saveState()
+            self._hears = self._callbacks()
+        return self.viewer
+
+    def close(self):
+        self.viewer = None
+        self._open.close()
+
+    def _callbacks(self):
+        viewer = self.viewer
+        return dict(viewer.keymap), [
+            list(getattr(viewer, f"mouse_{name}_callbacks")) for name in ("drag", "move", "wheel", "double_click")
+        ]
+
+    def check(self):
+        """Hold a window that a session has left against what it was before."""
+        viewer = self.viewer
+        assert not [layer for layer in viewer.layers if OURS in layer.metadata]
+        assert (viewer.title, docks_of(viewer)) == ("napari", [])
+        assert self._callbacks() == self._hears
+
+    def reset(self):
+        """Take back what a test itself did to the window."""
+        viewer, window = self.viewer, self.viewer.window._qt_window
+        get_settings().reset()
+        viewer.layers.clear()
+        viewer.window.remove_dock_widget("all")
+        viewer.theme = get_settings().appearance.theme
+        viewer.dims.reset()
+        viewer.scene.camera.reset()
+        window.restoreState(self._state)
+        window.resize(self._size)
+
+
+@pytest.fixture(scope="module")
+def shared_window(qapp):
+    shared = SharedWindow()
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def dock(make_napari_viewer, qtbot):
+def dock(shared_window, qtbot, request):
     """The dock in a napari window."""
-    viewer = make_napari_viewer(show=True)
+    viewer = shared_window.make()
+    qtbot.wait_exposed(viewer.window._qt_window, timeout=5000)
     widget = TomoTutorDock(viewer)
     viewer.window.add_dock_widget(widget, name="TomoTutor", area="right")
     yield widget
     widget.leave()
+    if request.node.rep_call.failed or not viewer.window._qt_window.isVisible():
+        shared_window.close()
+        return
+    with contextlib.suppress(LookupError):  # a test may have closed it
+        viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    try:
+        shared_window.check()
+        shared_window.reset()
+    except BaseException:
+        shared_window.close()
+        raise
 
 
 @pytest.fixture

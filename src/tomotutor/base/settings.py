@@ -173,8 +173,8 @@ class Setting:
         return TomoTutorError(f"{what}: {self.name} is {reprlib.repr(found)}; expected {expected or self._noun}")
 
 
-def declared(owner: type[Settings]) -> dict[str, Setting]:
-    """Return the declarations of settings by their flat names, in order."""
+def declared(owner: type) -> dict[str, Setting]:
+    """Return the declarations of a dataclass of settings by their flat names, in order."""
     found: dict[str, Setting] = {}
 
     def collect(cls: type, group: str) -> None:
