@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # blocks of each stage, and whether they have a third convolution -> our name
-NETWORKS = {((2, 2, 2, 2), False): "resnet18", ((3, 4, 6, 3), False): "resnet34", ((3, 4, 6, 3), True): "resnet50"}
+NETWORKS: dict[tuple[tuple[int, ...], bool], str] = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+}
 EXPECTED = "expected a .safetensors file with a ResNet-18, -34 or -50 as torchvision and timm name its tensors"
 
 
