@@ -20,6 +20,7 @@ FAST = {
     "start": "scratch",
     "between": "round",
 }
+SET = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
 
 
 def two_kinds(n: int = 60, edge: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -130,3 +131,25 @@ def on_embeddings(x_ND, labeled_rows=(), labels=None, probs_NC=None, seed=0):
     backend = Arrays({"teacher": Scores(np.log(probs_NC), x_ND)}, feature_ND=x_ND)
     labels = np.zeros(len(labeled_rows), np.int64) if labels is None else labels
     return Candidates(rows, backend, np.random.default_rng(seed), labeled_rows=labeled_rows, labels=labels)
+
+
+def new_of_tomograms(folder, *more):
+    """Make a session `folder`/s of the tomograms that the fixture `tomogram_set` left there; return the exit status."""
+    from tomotutor.cli import main
+
+    return main(
+        [
+            "new",
+            str(folder / "s"),
+            "--particles",
+            str(folder / "particles.star"),
+            "--tomogram-dir",
+            str(folder),
+            "--box",
+            "16",
+            "--classes",
+            "ball,slab",
+            *SET,
+            *more,
+        ]
+    )

@@ -8,10 +8,9 @@ import mrcfile
 import numpy as np
 import pytest
 
-from helpers import FAST, answer_truthfully, two_kinds, write_mrc, write_star
+from helpers import FAST, answer_truthfully, write_mrc, write_star
 from tomotutor.cli import main
 from tomotutor.data.sources import Source
-from tomotutor.oracle.report import table
 from tomotutor.session import Session
 from tomotutor.session.create import create_session
 from tomotutor.session.pool_embedding import FOLDER
@@ -20,17 +19,11 @@ N = 80
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, mapped_session):
     """A session that starts pretrained, mapped and embedded, with 16 labels."""
     folder = tmp_path_factory.mktemp("made")
-    x, y = two_kinds(N, 16)
-    np.savez(folder / "a.npz", x=x, y=y, classes=np.array(["ball", "slab"]))
-    settings = {**FAST, "between": "uherding", "learning_rate": "0.01", "audit_share": "8"}
-    del settings["start"]
-    create_session(folder / "s", Source("array", str(folder / "a.npz")), ["ball", "slab"], settings=settings)
+    shutil.copytree(mapped_session, folder / "s")
     with Session(folder / "s") as session:
-        session.map_pool()
-        shutil.copytree(folder / "s", folder / "empty")
         answer_truthfully(session, 16)
     return folder
 
@@ -172,37 +165,3 @@ def test_overlapping_picks_are_flagged(tmp_path, capsys):
     assert told(capsys, "status", tmp_path / "s")["overlapping"] == 2
     queue = told(capsys, "queue", tmp_path / "s")
     assert {row["item"]: row["overlaps"] for row in queue} == {"t1:1": 1, "t1:2": 1, "t1:3": 0, "t1:4": 0}
-
-
-def test_a_person_names_pages_and_decisions_are_counted(made, tmp_path, capsys):
-    shutil.copytree(made / "empty", tmp_path / "s")
-    run = ["run", tmp_path / "s", "--oracle", "y", "--by", "page", "--init", 14, "--query", 1, "--rounds", 0]
-    assert main([*map(str, run)]) == 0
-    out = capsys.readouterr().out
-    assert "| round | labels | decisions | to 0.95 | to 0.99 | audit |" in out
-    with Session(tmp_path / "s", write=False) as session:
-        log = session.state.log.active
-        steps = {e.of_step for e in log if e.origin == "page"}
-        singles = [e for e in log if e.origin == "oracle"]
-        y = np.load(session.array_file)["y"]
-        assert all(("ball", "slab")[y[row]] == name for row, name in session.labels().items())
-        metrics = session.rounds[-1].record["metrics"]
-        assert 1 < len(steps) <= 12
-        assert metrics["decisions"] == len(steps) + len(singles)
-        assert len(session.labels()) > 2 * metrics["decisions"]  # a page is one decision
-        decisions, labels = metrics["reached"]["0.95"]
-        assert 0 < decisions <= metrics["decisions"] and labels > decisions
-        assert f"| {decisions} |" in table(session.curve)
-
-
-def test_a_person_errs_as_often_as_told_and_the_queue_learns_between_rounds(made, tmp_path, capsys):
-    shutil.copytree(made / "empty", tmp_path / "s")
-    run = ["run", tmp_path / "s", "--oracle", "y", "--oracle-error", 0.3, "--init", 40, "--query", 1, "--rounds", 0]
-    assert main([*map(str, run)]) == 0
-    with Session(tmp_path / "s", write=False) as session:
-        y = np.load(session.array_file)["y"]
-        wrong = sum(name != ("ball", "slab")[y[row]] for row, name in session.labels().items())
-        assert 4 <= wrong <= 20
-        assert session.rounds[-1].record["metrics"]["decisions"] == 40
-    assert main([*map(str, run), "--set", "between=round", "--by", "page"]) == 1
-    assert "give --set between=uherding" in capsys.readouterr().err

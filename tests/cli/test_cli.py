@@ -13,53 +13,12 @@ import pytest
 import starfile
 from gemmi import cif
 
-from helpers import FAST, two_kinds, write_mrc, write_star
+from helpers import SET, write_mrc, write_star
+from helpers import new_of_tomograms as new
 from tomotutor.cli import main, make_parser
 from tomotutor.cli.bench import BENCH_NAMES
 from tomotutor.session import Session
 from tomotutor.session.sample import create_sample_session
-
-SET = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
-
-
-@pytest.fixture
-def tomogram_set(tmp_path):
-    """Two tomograms with balls and slabs, their list and truth."""
-    x, y = two_kinds(40, seed=3)
-    rows, truth = [], ["tomogram,star_row,class"]
-    for t, name in enumerate(("t1", "t2")):
-        volume = np.random.default_rng(t).normal(0, 1, (24, 96, 96)).astype(np.float32)
-        for i in range(20):
-            at = (12, 12 + 18 * (i // 5), 12 + 18 * (i % 5))
-            volume[tuple(slice(a - 8, a + 8) for a in at)] = -x[20 * t + i]
-            rows.append((name, *((a - s / 2) * 10 for a, s in zip(at[::-1], (96, 96, 24), strict=True))))
-            truth.append(f"{name},{len(rows)},{['ball', 'slab'][y[20 * t + i]]}")
-        write_mrc(tmp_path / f"{name}.mrc", volume)
-    columns = {"rlnTomoName": [r[0] for r in rows]} | {
-        f"rlnCenteredCoordinate{a}Angst": [r[1 + i] for r in rows] for i, a in enumerate("XYZ")
-    }
-    write_star(tmp_path / "particles.star", "particles", columns)
-    (tmp_path / "truth.csv").write_text("\n".join(truth) + "\n")
-    return tmp_path
-
-
-def new(folder, *more):
-    return main(
-        [
-            "new",
-            str(folder / "s"),
-            "--particles",
-            str(folder / "particles.star"),
-            "--tomogram-dir",
-            str(folder),
-            "--box",
-            "16",
-            "--classes",
-            "ball,slab",
-            *SET,
-            *more,
-        ]
-    )
 
 
 def test_a_whole_run(tomogram_set, capsys, caplog):
@@ -184,18 +143,6 @@ def test_new_items_are_answered_with_the_tilts_of_the_session(array_file, tmp_pa
     assert tilts_N2[64:].tolist() == [[-50, 50]] * 4
 
 
-def test_an_interrupted_run_goes_on(tomogram_set, capsys):
-    folder = tomogram_set
-    new(folder)
-    run = ["run", str(folder / "s"), "--oracle", str(folder / "truth.csv"), "--init", "12", "--query", "6", "--json"]
-    assert main([*run, "--rounds", "1"]) == 0
-    capsys.readouterr()
-    assert main([*run, "--rounds", "2"]) == 0
-    points = json.loads(capsys.readouterr().out)
-    assert [p["labels"] for p in points] == [12, 18, 24]
-    assert all("pool_accuracy" in p for p in points)
-
-
 def test_label_train_and_look_by_hand(tomogram_set, capsys):
     folder = tomogram_set
     new(folder, "--no-junk")
@@ -221,61 +168,6 @@ def test_label_train_and_look_by_hand(tomogram_set, capsys):
     assert "round     1" in capsys.readouterr().out
 
 
-def test_test_sets(tomogram_set, capsys):
-    folder = tomogram_set
-    new(folder)
-    other = [
-        "new",
-        str(folder / "s2"),
-        "--particles",
-        str(folder / "particles.star"),
-        "--tomogram-dir",
-        str(folder),
-        "--box",
-        "16",
-    ]
-    assert main([*other, "--classes", "ball,slab"]) == 0
-    run = [
-        "run",
-        str(folder / "s"),
-        "--oracle",
-        str(folder / "truth.csv"),
-        "--init",
-        "10",
-        "--query",
-        "4",
-        "--rounds",
-        "0",
-        "--json",
-    ]
-    capsys.readouterr()
-    assert (
-        main(
-            [
-                *run,
-                "--test",
-                str(folder / "s2"),
-                "--test-oracle",
-                str(folder / "truth.csv"),
-                "--strategy",
-                "random",
-                "--seed",
-                "3",
-            ]
-        )
-        == 0
-    )
-    assert 0 <= json.loads(capsys.readouterr().out)[0]["test_accuracy"] <= 1
-    new_folder = folder / "held"
-    new_folder.mkdir()
-    assert main(["new", str(new_folder / "s"), *other[2:], "--classes", "ball,slab", *SET]) == 0
-    run[1] = str(new_folder / "s")
-    assert main([*run, "--test-fraction", "0.25", "--audit-share", "0"]) == 0
-    out = capsys.readouterr().out
-    assert "test_accuracy" in out
-    assert main([*run, "--test-fraction", "0.25", "--audit-share", "0"]) == 0  # again: the same test set
-
-
 def test_arrays_answer_with_their_own_y(array_file, tmp_path, capsys):
     assert main(["new", str(tmp_path / "s"), "--array", str(array_file), "--classes", "ball,slab", *SET]) == 0
     assert main(["run", str(tmp_path / "s"), "--oracle", "y", "--init", "10", "--query", "5", "--rounds", "0"]) == 0
@@ -291,69 +183,6 @@ def test_images_in_2d(tmp_path):
     session, images = str(tmp_path / "s"), str(sample_data() / "images.npz")
     assert main(["new", session, "--array", images, "--classes", ",".join(CLASSES), "--no-junk", *SET]) == 0
     assert main(["run", session, "--oracle", "y", "--init", "12", "--query", "5", "--rounds", "1"]) == 0
-
-
-@pytest.mark.parametrize(
-    ("oracle", "message"),
-    [
-        ("item,class\nt9:1,ball\n", "item 't9:1' is not in the session"),
-        ("item,class\nt1:1,cube\n", "class 'cube' of item t1:1 is not one of ball, slab, junk"),
-        ("name,class\nt1:1,ball\n", "expected item,class or tomogram,star_row,class"),
-    ],
-)
-def test_a_wrong_oracle_stops_before_anything_is_written(tomogram_set, capsys, oracle, message):
-    folder = tomogram_set
-    new(folder)
-    (folder / "o.csv").write_text(oracle)
-    assert (
-        main(
-            [
-                "run",
-                str(folder / "s"),
-                "--oracle",
-                str(folder / "o.csv"),
-                "--init",
-                "12",
-                "--query",
-                "6",
-                "--rounds",
-                "2",
-            ]
-        )
-        == 1
-    )
-    assert message in capsys.readouterr().err
-    assert main(["import-labels", str(folder / "s"), str(folder / "o.csv")]) == 1
-    main(["status", str(folder / "s"), "--json"])
-    assert json.loads(capsys.readouterr().out)["labeled"] == 0
-
-
-def test_items_the_oracle_does_not_know_are_unsure(tomogram_set, capsys):
-    folder = tomogram_set
-    new(folder)
-    lines = (folder / "truth.csv").read_text().splitlines()
-    (folder / "o.csv").write_text("\n".join(lines[:31]) + "\n")
-    assert (
-        main(
-            [
-                "run",
-                str(folder / "s"),
-                "--oracle",
-                str(folder / "o.csv"),
-                "--init",
-                "35",
-                "--query",
-                "6",
-                "--rounds",
-                "2",
-            ]
-        )
-        == 0
-    )
-    capsys.readouterr()
-    main(["status", str(folder / "s"), "--json"])
-    status = json.loads(capsys.readouterr().out)
-    assert (status["labeled"], status["unsure"]) == (30, 10)
 
 
 def test_padded_boxes_and_duplicates_are_said(tmp_path, capsys):
@@ -447,11 +276,11 @@ def test_a_session_follows_its_tomograms_to_another_folder(tomogram_set, tmp_pat
     assert main(["round", str(session)]) == 1
     assert f"run 'tomotutor relocate {session} --from {before} --to THE_NEW_PLACE'" in capsys.readouterr().err
     kept = (session / "session.toml").read_bytes()
-    for old, new, problem in (
+    for old, moved, problem in (
         ("/other", after, "none of its paths lies under /other; they are"),
         (before, tomogram_set, "no file t1.mrc in"),
     ):
-        assert main(["relocate", str(session), "--from", str(old), "--to", str(new)]) == 1
+        assert main(["relocate", str(session), "--from", str(old), "--to", str(moved)]) == 1
         assert problem in capsys.readouterr().err
         assert (session / "session.toml").read_bytes() == kept
     assert main(["relocate", str(session), "--from", str(before), "--to", str(after)]) == 0

@@ -1,7 +1,6 @@
 import contextlib
 import gc
 import shutil
-from types import SimpleNamespace
 
 import napari
 import numpy as np
@@ -59,8 +58,6 @@ def napari_window():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NapariApplication, "get_app_model", lambda: app)
         patch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda _: None)
-        # when a layer goes, napari collects all garbage there is, for drivers of Windows
-        patch.setattr("napari._vispy.canvas.gc", SimpleNamespace(collect=lambda: gc.collect(1)))
         _forget()
         get_settings().reset()
         viewer = napari.Viewer(show=True, show_welcome_screen=False)
@@ -93,7 +90,7 @@ class SharedWindow:
         if self.viewer is None:
             self.viewer = self._open.enter_context(napari_window())
             window = self.viewer.window._qt_window
-            self._size, self._state = window.size(), window.saveState()
+            self._size = window.size()
             self._hears = self._callbacks()
         return self.viewer
 
@@ -123,8 +120,8 @@ class SharedWindow:
         viewer.theme = get_settings().appearance.theme
         viewer.dims.reset()
         viewer.scene.camera.reset()
-        window.restoreState(self._state)
-        window.resize(self._size)
+        if window.size() != self._size:
+            window.resize(self._size)
 
 
 @pytest.fixture(scope="module")
