@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from tomotutor.session.label_log import Entry, LabelState
 
 ORIGINS = ("selection", "group", "page", "similar", "accept")  # of labels that a person gave without seeing each item
 ONE_IN = 20  # of a step, one item in so many is asked again, and one at least
+CLASS_CHECKS = "class checks"  # where the database keeps what was drawn of classes
 REVIEW = 0.05  # share of contradictions above which a step is offered for review
 
 
@@ -139,13 +141,26 @@ class ClassCheck:
         return {"name": self.name, "threshold": self.threshold, "rows": list(self.rows), "seq": self.seq}
 
     @staticmethod
-    def from_dict(values: Mapping[str, object]) -> ClassCheck:
-        """Read plain values back."""
-        rows, threshold, seq = values["rows"], values["threshold"], values["seq"]
-        assert isinstance(rows, list) and isinstance(threshold, (int, float)) and isinstance(seq, int)
-        return ClassCheck(str(values["name"]), float(threshold), tuple(int(row) for row in rows), seq)
+    def from_dict(values: object, items: int) -> ClassCheck:
+        """Read plain values back, of a session with so many items; ValueError where they are something else."""
+        match values:
+            case {"name": str(name), "threshold": float() | int() as threshold, "rows": list(rows), "seq": int(seq)}:
+                if all(type(row) is int and 0 <= row < items for row in rows):
+                    return ClassCheck(name, float(threshold), tuple(rows), seq)
+        raise ValueError("what was drawn of a class is not whole")
 
     def answers(self, log: LabelState) -> dict[int, Entry]:
         """Return what was said of its members since."""
         said = {row: [e for e in log.standing.get(row, ()) if e.seq > self.seq] for row in self.rows}
         return {row: entries[-1] for row, entries in said.items() if entries and entries[-1].action != "skip"}
+
+
+def read_checks(text: str, items: int) -> list[ClassCheck]:
+    """Read what was drawn of classes as the database keeps it; ValueError where it is damaged."""
+    try:
+        found = json.loads(text)
+    except RecursionError as problem:
+        raise ValueError(problem) from None
+    if not isinstance(found, list):
+        raise ValueError("what was drawn of classes is no list")
+    return [ClassCheck.from_dict(values, items) for values in found]

@@ -21,7 +21,7 @@ from tomotutor.data.sources import Opened, Source
 from tomotutor.learn import start
 from tomotutor.learn.recipe import Recipe
 from tomotutor.session import inputs, rounds
-from tomotutor.session.bulk import ClassCheck
+from tomotutor.session.bulk import CLASS_CHECKS, ClassCheck, read_checks
 from tomotutor.session.classes import Classes
 from tomotutor.session.database import Database
 from tomotutor.session.label_log import Entry, replay
@@ -31,8 +31,6 @@ from tomotutor.session.session_file import SessionFile
 from tomotutor.session.state import State
 
 log = logging.getLogger(__name__)
-
-CLASS_CHECKS = "class checks"  # where the database keeps what was drawn of classes
 
 
 @dataclass
@@ -91,6 +89,10 @@ class Core:
     def _read_state(self) -> State:
         ids, twin_N, held_out_N = self.database.items()
         records = self.database.rounds()
+        try:
+            checks = read_checks(self.database.meta(CLASS_CHECKS, "[]"), len(ids))
+        except ValueError as problem:
+            raise self.database.damaged(problem) from None
         recipe, classes = self.file.recipe, self.file.classes
         return State(
             ids,
@@ -104,7 +106,7 @@ class Core:
             records,
             self.database.audits(),
             rounds.in_use(self.database, records),
-            class_checks=[ClassCheck.from_dict(v) for v in json.loads(self.database.meta(CLASS_CHECKS, "[]"))],
+            class_checks=checks,
         )
 
     def keep_class_checks(self, checks: Sequence[ClassCheck]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from contextlib import closing
 from pathlib import Path
 
-from tomotutor.session.classes import JUNK, fold
+from tomotutor.session.classes import JUNK, check_classes, fold
 from tomotutor.session.database import Database
 from tomotutor.session.label_log import replay
 from tomotutor.session.labels import labels_of
@@ -43,5 +43,5 @@ def put_back_class(folder: Path, name: str, instead: str) -> bool:
             names[names.index(instead)] = name
         else:
             names.insert(len(names) - (names[-1] == JUNK), name)
-        dataclasses.replace(file, classes=tuple(names)).write(folder)
+        dataclasses.replace(file, classes=check_classes(names, junk=False)).write(folder)
     return True

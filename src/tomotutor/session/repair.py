@@ -16,6 +16,7 @@ import numpy as np
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.files import new_file
 from tomotutor.data.pool import concat, find_twins
+from tomotutor.session.bulk import CLASS_CHECKS, read_checks
 from tomotutor.session.classes import Classes
 from tomotutor.session.database import BACKUPS, LAYOUT, NAME, TABLES, Database
 from tomotutor.session.inputs import INPUTS, from_json, open_all, read_inputs
@@ -137,6 +138,7 @@ def repair_session(folder: Path) -> list[str]:
                 whole = whole.merged(Rows.read(copy))
         whole.meta = _meta(damaged, whole, copies)
         items = _complete_items(folder, whole, bool(copies))
+        items += _class_checks(whole)
         whole.entries = {seq: e for seq, e in whole.entries.items() if entry_fits(e, len(whole.items))}
         whole.last = max([whole.last, *whole.entries])
         _write(path, whole)
@@ -190,9 +192,11 @@ def _is_whole(folder: Path) -> bool:
         first = SessionFile.read(folder).source
     try:
         with closing(Database(folder, write=False)) as database:
-            database.items(), database.entries(), database.rounds(), database.audits()
+            ids, _, _ = database.items()
+            database.entries(), database.rounds(), database.audits()
             read_inputs(database, first)
-    except TomoTutorError:
+            read_checks(database.meta(CLASS_CHECKS, "[]"), len(ids))
+    except (TomoTutorError, ValueError):
         return False
     return True
 
@@ -220,6 +224,16 @@ def _meta(damaged: Rows, whole: Rows, copies: Iterable[Path]) -> dict[str, str]:
                 return {**found, INPUTS: meta[INPUTS]}
     found.pop(INPUTS, None)
     return found
+
+
+def _class_checks(rows: Rows) -> list[str]:
+    """Forget what was drawn of classes where it is not whole; return what was done."""
+    try:
+        read_checks(rows.meta.get(CLASS_CHECKS, "[]"), len(rows.items))
+    except ValueError:
+        del rows.meta[CLASS_CHECKS]
+        return ["which members of classes were drawn to be asked blind is lost; 'tomotutor check-class' draws anew"]
+    return []
 
 
 def _complete_items(folder: Path, rows: Rows, has_copies: bool) -> list[str]:

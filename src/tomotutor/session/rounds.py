@@ -68,7 +68,7 @@ def in_use(database: Database, records: list[RoundRecord]) -> int:
     """Return the number of the round whose model is in use: the last one, unless a person went back to another."""
     last = records[-1].number if records else 0
     text = database.meta(IN_USE, "")
-    chosen = int(text) if text.isdecimal() else 0
+    chosen = int(text) if text.isdecimal() and len(text) < 10 else 0
     return chosen if any(r.number == chosen for r in records) else last
 
 
