@@ -143,9 +143,10 @@ def dock(shared_window, qtbot, request):
     if request.node.rep_call.failed or not viewer.window._qt_window.isVisible():
         shared_window.close()
         return
-    with contextlib.suppress(LookupError):  # a test may have closed it
-        viewer.window.remove_dock_widget(widget)
-    widget.deleteLater()
+    for one in {widget, *docks_of(viewer)}:
+        with contextlib.suppress(LookupError):  # a test may have closed it
+            viewer.window.remove_dock_widget(one)
+        one.deleteLater()
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     try:
         shared_window.check()
