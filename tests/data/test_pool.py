@@ -1,6 +1,8 @@
+import dataclasses
+
 import numpy as np
 
-from tomotutor.data.pool import Cut, ItemCache, Pool, find_twins
+from tomotutor.data.pool import Cut, ItemCache, Pool, concat, find_twins
 
 
 def pool_of(x):
@@ -35,6 +37,25 @@ def test_reading_keeps_the_order_of_the_rows():
     np.testing.assert_array_equal(
         pool.read(np.array([3, 0, 3])), np.stack([pool.read(np.array([r]))[0] for r in (3, 0, 3)])
     )
+
+
+def test_every_column_goes_along_where_pools_are_joined_and_taken_apart():
+    x = np.random.default_rng(0).normal(size=(5, 4, 4, 4))
+    plain, names = pool_of(x[:2]), [f.name for f in dataclasses.fields(Pool) if f.name.endswith(("_N", "_N2", "_N3"))]
+    assert len(names) == 6
+    known = pool_of(x[2:])
+    kinds = {"b": lambda shape: np.ones(shape, bool), "O": lambda shape: np.full(shape, "t1", object)}
+    told = {
+        name: kinds.get(getattr(known, name).dtype.kind, np.ones)(getattr(known, name).shape) for name in names
+    }  # of a joined pool one half knows everything, the other nothing
+    both = concat([plain, dataclasses.replace(known, **told)])
+    part = both.take(np.array([4, 0, 2]))
+    for name in names:
+        column = getattr(both, name)
+        np.testing.assert_array_equal(column[:2], getattr(plain, name))
+        np.testing.assert_array_equal(column[2:], told[name])
+        np.testing.assert_array_equal(getattr(part, name), column[[4, 0, 2]])
+    np.testing.assert_array_equal(part.read(np.arange(3)), both.read(np.array([4, 0, 2])))
 
 
 def test_large_integers_keep_their_contrast():
