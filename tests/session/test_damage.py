@@ -303,3 +303,54 @@ def test_settings_and_masks_that_are_damaged_are_mended(whole, tmp_path, capsys)
     with Session(folder) as session:
         assert session.status.labeled == 3
         assert session.labels().keys() == {1, 2, 3}
+
+
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_settings_without_a_copy_are_made_anew_from_labels_and_rounds(whole, tmp_path, how, capsys):
+    folder = tmp_path / "a"
+    shutil.copytree(whole / "a", folder)
+    with Session(folder) as session:
+        session.change_classes(classes.rename(session.class_table, "ball", "sphere"))
+        before, labels, recipe = session.classes, session.labels(), session.recipe
+        ids = session.state.audit_kind
+    (folder / "backups" / "session.toml").unlink()
+    if how == "gone":
+        (folder / "session.toml").unlink()
+    else:
+        (folder / "session.toml").write_text("classes = [")
+    with pytest.raises(TomoTutorError, match=r"session\.toml: .*'tomotutor repair"):
+        Session(folder)
+    assert main(["repair", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "made anew: its classes are those of the labels and rounds (ball, slab, junk)" in told, told
+    assert "its settings are those of the last round" in told
+    with Session(folder) as session:
+        assert session.classes == before == ("sphere", "slab", "third", "junk")
+        assert (session.labels(), session.recipe, session.state.audit_kind) == (labels, recipe, ids)
+        assert not session.notices
+        session.undo()
+        assert session.classes[0] == "ball"
+
+
+def test_settings_without_a_copy_and_without_a_round_are_those_of_a_new_session(session, session_folder):
+    answer_truthfully(session, 8)
+    labels = session.labels()
+    session.close()
+    shutil.rmtree(session_folder / "backups")
+    (session_folder / "session.toml").unlink()
+    (told,) = repair_session(session_folder)
+    assert "its settings are those of a new session" in told
+    with Session(session_folder) as again:
+        assert again.labels() == labels
+        assert again.is_trainable()
+    assert "nothing was changed" in repair_session(session_folder)[0]
+
+
+def test_masks_do_not_tell_their_classes(whole, tmp_path):
+    folder = tmp_path / "b"
+    shutil.copytree(whole / "b", folder)
+    shutil.rmtree(folder / "backups")
+    (folder / "session.toml").write_text("[")
+    with pytest.raises(TomoTutorError, match=r"no copy of session\.toml, and the labels do not say"):
+        repair_session(folder)
+    assert (folder / "session.toml").read_text() == "["

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.session.label_log import Entry
 from tomotutor.session.lock import take_lock
@@ -93,6 +93,10 @@ class Database:
 
     def __init__(self, folder: Path, *, write: bool) -> None:
         self.path = folder / NAME
+        if not self.path.is_file() and any((folder / BACKUPS).glob("labels-[0-9]*.sqlite")):
+            raise TomoTutorError(
+                f"{self.path}: not there any more; 'tomotutor repair {folder}' brings its last copy back"
+            )
         if not self.path.is_file():
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'")
         self._guard = threading.RLock()
@@ -114,6 +118,10 @@ class Database:
     def _connect(self, write: bool) -> sqlite3.Connection:
         # a reader opens for writing too: only so can SQLite roll back what a killed writer left half-done
         writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        try:
+            self.path.open("rb").close()  # SQLite would not say why
+        except OSError as problem:
+            raise unreadable(self.path, problem, "a database of labels") from None
         uri = f"{self.path.resolve().as_uri()}?mode={'rw' if writable else 'ro'}"
         try:
             connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)

@@ -136,7 +136,7 @@ def _is_held_here(lock: Path) -> bool:
 
 
 def _read_only(folder: Path, problem: OSError) -> TomoTutorError:
-    return TomoTutorError(f"{folder}: cannot be written to ({reason(problem)}); give yourself the right to write")
+    return TomoTutorError(f"{folder}: cannot be written to: {reason(problem)}")
 
 
 def _refuse_links(folder: Path) -> None:

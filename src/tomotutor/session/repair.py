@@ -23,6 +23,7 @@ from tomotutor.session.inputs import INPUTS, from_json, open_all, read_inputs
 from tomotutor.session.label_log import Entry, replay
 from tomotutor.session.labels import labels_of
 from tomotutor.session.lock import take_lock
+from tomotutor.session.lost_settings import made_anew
 from tomotutor.session.rows import entry_fits, record_fits
 from tomotutor.session.session_file import NAME as SETTINGS
 from tomotutor.session.session_file import SessionFile
@@ -124,18 +125,14 @@ def repair_session(folder: Path) -> list[str]:
         raise TomoTutorError(f"{folder}: not a session (no {NAME} and no copy of it); expected a session folder")
     lock = take_lock(folder)
     try:
-        told += _settings(folder)
+        told += _settings(folder, copies)
         if _is_whole(folder):
             told += _masks(folder)
             return told or [f"{path}: nothing is wrong with it; nothing was changed"]
         kept = _keep(path)
         with suppress(sqlite3.Error, UnicodeDecodeError), closing(sqlite3.connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master")  # rolls back what was half-written
-        damaged = Rows.read(path) if path.is_file() else Rows()
-        whole = damaged
-        for copy in copies:
-            with suppress(OSError):
-                whole = whole.merged(Rows.read(copy))
+        damaged, whole = _read([path]), _read([path, *copies])
         whole.meta = _meta(damaged, whole, copies)
         items = _complete_items(folder, whole, bool(copies))
         items += _class_checks(whole)
@@ -148,24 +145,36 @@ def repair_session(folder: Path) -> list[str]:
     return [*told, *([f"the damaged database is kept as {kept}"] if kept else [])]
 
 
-def _settings(folder: Path) -> list[str]:
-    """Bring a session.toml that cannot be read back from its copy."""
+def _settings(folder: Path, copies: Iterable[Path]) -> list[str]:
+    """Bring a session.toml that cannot be read back from its copy or, without one, from what the database tells."""
     path, copy = folder / SETTINGS, folder / BACKUPS / SETTINGS
-    try:
+    with suppress(TomoTutorError):
         SessionFile.read(folder)
-    except TomoTutorError as problem:
-        if not copy.is_file():
-            raise TomoTutorError(f"{problem}; there is no copy of it in {BACKUPS}; nothing was changed") from None
-        SessionFile.read(copy.parent)  # a damaged copy is no help, and says so
-        kept = _keep(path)
-        with new_file(path) as partial:
-            shutil.copyfile(copy, partial)
-        return (
-            [f"{path} is as it was at the last round; the damaged one is kept as {kept}"]
-            if kept
-            else [f"{path} was gone and is as it was at the last round"]
-        )
-    return []
+        return []
+    try:
+        found, what = SessionFile.read(copy.parent), "as it was at the last round"
+    except TomoTutorError:
+        rows = _read([folder / NAME, *copies])
+        if INPUTS not in rows.meta:  # of an earlier version, which kept them in session.toml alone
+            raise TomoTutorError(
+                f"{path}: cannot be read, there is no copy of it, and {NAME} does not say where the items come from; "
+                "nothing was changed; bring back a copy of the file from elsewhere"
+            ) from None
+        records = [json.loads(rows.rounds[number][2]) for number in sorted(rows.rounds)]
+        found, told = made_anew(folder, [rows.entries[seq] for seq in sorted(rows.entries)], records)
+        what = f"made anew: {told}"
+    kept = _keep(path)
+    found.write(folder)
+    return [f"{path} is {what}; the damaged one is kept as {kept}" if kept else f"{path} was gone and is {what}"]
+
+
+def _read(paths: Iterable[Path]) -> Rows:
+    """Read what can be read of a database and its copies."""
+    whole = Rows()
+    for path in paths:
+        with suppress(OSError):
+            whole = whole.merged(Rows.read(path))
+    return whole
 
 
 def _masks(folder: Path) -> list[str]:

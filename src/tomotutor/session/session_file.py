@@ -55,6 +55,10 @@ class SessionFile:
         except TomoTutorError as problem:
             raise TomoTutorError(f"{path}: {problem}") from None
         except FileNotFoundError:
+            if (folder / "labels.sqlite").is_file():
+                raise TomoTutorError(
+                    f"{path}: not there any more, though the labels are; 'tomotutor repair {folder}' brings it back"
+                ) from None
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
             mend = f"the labels are not touched by that; 'tomotutor repair {folder}' brings a copy of it back"
