@@ -1,1 +1,1 @@
-"""Dialogs: export, classes, an average."""
+"""Dialogs: export, classes, an average. What stays on screen is a page, and none of these."""

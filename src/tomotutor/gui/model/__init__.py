@@ -1,1 +1,1 @@
-"""What the networks have learned: learning curve and map of the pool. No napari."""
+"""What the networks have learned: curve, map of the pool, tables of classes, rounds and doubts. No napari."""

@@ -1,1 +1,1 @@
-"""Many particles: what comes next in the queue. No napari."""
+"""Many particles: the grid, its list and pictures, and what comes next in the queue. No napari."""
