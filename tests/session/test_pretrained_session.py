@@ -193,7 +193,7 @@ def test_a_start_that_is_worse_than_none_is_noticed_and_left(tmp_path, caplog):
     for path in write_weights(tmp_path / "weights").glob("*.safetensors"):
         save_file({k: torch.zeros_like(v) if "weight" in k else v for k, v in load_file(path).items()}, path)
     session = make_session(
-        tmp_path, array_file, audit_share="2", steps="100", learning_rate="0.05", init="scratch", batch_size="16"
+        tmp_path, array_file, audit_share="2", steps="50", learning_rate="0.05", init="scratch", batch_size="16"
     )
     notices = []
     session.notice.connect(notices.append)
