@@ -305,9 +305,11 @@ def test_help_needs_no_heavy_import():
     assert done.stdout.endswith("[]\n")
 
 
-def test_demo_without_a_screen(tmp_path, capsys):
-    # the demo's own session, but for the length of a training
-    create_sample_session(tmp_path / "demo" / "session", settings={"steps": "4", "passes": "0"})
+def test_demo_without_a_screen(tmp_path, capsys, monkeypatch):
+    # the demo's own session, but for the length of a training and of what is asked of a model
+    monkeypatch.setattr("tomotutor.session.pool_embedding.LONGEST_S", 0.0)
+    short = {"steps": "4", "passes": "0", "tta": "none", "candidate_factor": "2"}
+    create_sample_session(tmp_path / "demo" / "session", settings=short)
     assert main(["demo", "--headless", "--dir", str(tmp_path / "demo")]) == 0
     assert (tmp_path / "demo" / "relion" / "particles_ribosome.star").is_file()
     assert (tmp_path / "demo" / "report" / "learning_curve.png").is_file()

@@ -157,6 +157,16 @@ def dock(shared_window, qtbot, request):
 
 
 @pytest.fixture
+def own_dock(make_napari_viewer):
+    """The dock in a napari window of the test's own."""
+    viewer = make_napari_viewer(show=True)
+    widget = TomoTutorDock(viewer)
+    viewer.window.add_dock_widget(widget, name="TomoTutor", area="right")
+    yield widget
+    widget.leave()
+
+
+@pytest.fixture
 def page(dock, session_folder, qtbot):
     """A small session of volumes, open in the dock."""
     assert dock.open(session_folder)

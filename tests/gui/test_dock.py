@@ -15,6 +15,7 @@ from tomotutor.gui.dock import TomoTutorDock, dock_in
 from tomotutor.gui.welcome.new_session import KINDS, STARTS, NewSessionPage
 from tomotutor.session import Session
 from tomotutor.session.create import create_session
+from tomotutor.session.sample import create_sample_session
 from tomotutor.session.status import Phase
 
 
@@ -32,7 +33,11 @@ def test_the_manifest_offers_the_dock_and_the_samples(make_napari_viewer):
     assert inside.all()
 
 
-def test_sample_from_the_start_page(dock, qtbot):
+def test_sample_from_the_start_page(dock, qtbot, monkeypatch):
+    # from scratch, so that nothing looks at all items first: `test_a_new_session_looks_around` waits for that
+    monkeypatch.setattr(
+        "tomotutor.gui.welcome.page.create_sample_session", lambda *given: create_sample_session(*given, settings=FAST)
+    )
     qtbot.mouseClick(dock.welcome.buttons["Try the sample"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.page is not None, timeout=120000)
     assert dock.page.session.status.items > 150

@@ -25,6 +25,12 @@ FAST = {
 
 
 @pytest.fixture
+def dock(own_dock):
+    """A window for each test: drawing crashed in one where layers of labels had come and gone before."""
+    return own_dock
+
+
+@pytest.fixture
 def page(dock, tmp_path, qtbot):
     folder = tmp_path / "images"
     folder.mkdir()
