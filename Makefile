@@ -60,9 +60,9 @@ $(STRUCTURES)/list.csv: | setup
 
 PRETRAIN ?=
 
-pretrain: setup $(STRUCTURES)/list.csv  ## the weights that ship, into weights/; ended, it goes on when given again
-	OMP_NUM_THREADS=2 $(BIN)/tomotutor pretrain --structures $(STRUCTURES)/list.csv --exclude $(HELD_OUT) --made-up 50 --steps 2300 --batch-size 64 \
-		--width 0.25 --seed 0 --workers 1 --precision bfloat16 --device cpu --out weights $(PRETRAIN)
+pretrain: setup $(STRUCTURES)/list.csv  ## as long as the weights that ship, into weights/; ended, it goes on when given again
+	OMP_NUM_THREADS=1 $(BIN)/tomotutor pretrain --structures $(STRUCTURES)/list.csv $(STRUCTURES)/more.csv --exclude $(HELD_OUT),$(RELATED) --made-up 50 \
+		--steps 7299 --batch-size 64 --width 0.25 --seed 0 --workers 1 --precision bfloat16 --device cpu --out weights $(PRETRAIN)
 
 pretrain-long: setup $(STRUCTURES)/list.csv  ## the next weights, 1,280,000 items on one core, into weights-long/; ended, it goes on when given again
 	OMP_NUM_THREADS=1 $(BIN)/tomotutor pretrain --structures $(STRUCTURES)/list.csv $(STRUCTURES)/more.csv --exclude $(HELD_OUT),$(RELATED) --made-up 50 \

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -317,4 +318,12 @@ def test_the_weights_that_ship():
     assert len(card["complexes"]) > 10
     for entry in card["complexes"]:
         for text in (entry["name"], entry.get("file", "")):
-            assert not [name for name in HELD_OUT if name in text.upper()], text
+            assert not [name for name in (*HELD_OUT, *card["set_aside"], *card["relatives"]) if name in text.upper()], text
+
+
+def test_the_card_names_all_that_is_set_aside():
+    chosen = json.loads((Path(__file__).parents[2] / "docs/benchmarks/set_aside.json").read_text())
+    card, text = read_card(SHIPPED), (SHIPPED / "README.md").read_text()
+    assert set(card["set_aside"]) == {*chosen["development"], *chosen["final"]}
+    assert set(card["relatives"]) == set(chosen["relatives"])
+    assert all(name in text for name in (*card["set_aside"], *card["relatives"], *HELD_OUT))
