@@ -65,6 +65,16 @@ def test_errors_name_the_file_and_the_mend(tmp_path):
         open_mrc(tmp_path / "complex.mrc")
 
 
+def test_a_header_of_zeros_ends_in_one_sentence_and_no_warning(tmp_path, recwarn):
+    raw = bytearray(1024)
+    raw[:16] = np.array([8, 8, 8, 2], "<i4").tobytes()
+    raw[208:216] = b"MAP \x44\x44\0\0"
+    (tmp_path / "zeros.mrc").write_bytes(raw)
+    with pytest.raises(TomoTutorError, match="the file is cut short"):
+        open_mrc(tmp_path / "zeros.mrc")
+    assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]
+
+
 def test_damaged_headers_end_in_our_error(tmp_path):
     good = tmp_path / "good.mrc"
     mrcfile.write(good, VOLUME.astype("float32"))

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, unreadable
 from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.learn import compute as computing
@@ -48,14 +48,17 @@ def new_pair(shape: tuple[int, ...], classes: int, recipe: Recipe, start: Path |
     return pair
 
 
+_ANEW = "the labels are safe: train anew ('tomotutor round', or Train now on the screen)"
+
+
 def load_net(net: Net, path: Path) -> None:
     """Load one network's weights."""
     try:
         net.load_state_dict(load_file(path))
+    except FileNotFoundError:  # what safetensors raises has no errno, which `reason` goes by
+        raise TomoTutorError(f"{path}: no such file; it was moved, renamed or deleted; {_ANEW}") from None
     except (OSError, RuntimeError, ValueError, SafetensorError) as problem:
-        raise TomoTutorError(
-            f"{path}: not the weights of this session's networks ({str(problem).splitlines()[0]})"
-        ) from None
+        raise unreadable(path, problem, "the weights of this session's networks", _ANEW) from None
 
 
 def load_weights(pair: Pair, folder: Path) -> None:

@@ -59,7 +59,8 @@ def open_mrc(path: Path, byte_sign: str = "") -> Volume:
         mode, mz, ispg = int(header.mode), int(header.mz), int(header.ispg)
         byte_order = header.mode.dtype.byteorder
         extended = int(np.frombuffer(head, np.dtype("i4").newbyteorder(byte_order), 1, offset=92)[0])
-        voxel = [float(opened.voxel_size[axis]) for axis in ("x", "y", "z")]
+        with np.errstate(all="ignore"):  # a header of nothing but zeros divides by them
+            voxel = [float(opened.voxel_size[axis]) for axis in ("x", "y", "z")]
         axes = [int(header.mapc), int(header.mapr), int(header.maps)]
         words = head[152:160]
     except (ValueError, OSError, EOFError, zlib.error) as problem:
