@@ -15,7 +15,6 @@ from tomotutor.learn.models import build_pair
 from tomotutor.learn.start import find_start, load_start
 
 
-@pytest.mark.slow
 def test_a_toy_runs_to_its_end_on_a_cpu(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["bench", "gpu", "--toy", "--minutes", "20", "--out", str(out)]) == 0
