@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from helpers import FAST, answer_truthfully
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import SOURCES, Source
+from tomotutor.gui import settings
 from tomotutor.gui.dock import TomoTutorDock, dock_in
 from tomotutor.gui.welcome.new_session import KINDS, STARTS, NewSessionPage
 from tomotutor.session import Session
@@ -350,12 +351,24 @@ def test_the_arrangement_is_remembered(dock, session_folder, qtbot):
     window.resizeDocks([below], [before + 80], Qt.Orientation.Vertical)  # as dragging its edge does
     qtbot.waitUntil(lambda: below.height() > before + 60)
     dragged = below.height()
+    held = dock._held
+    window.resizeDocks([held], [held.width() + 90], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: held.width() > 570)
+    wide = held.width()
     tabs = dock.page.tabs.tabBar()
     qtbot.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=tabs.tabRect(1).center())
     dock.leave()
+    window.resizeDocks([held], [480], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: held.width() < 500)
     assert dock.open(session_folder)
     assert dock.page.tabs.currentWidget() is dock.page.model
     qtbot.waitUntil(lambda: abs(dock._below.height() - dragged) < 4)
+    qtbot.waitUntil(lambda: abs(held.width() - wide) < 4)
+
+
+def test_an_arrangement_that_an_earlier_version_kept_is_read(own_settings):
+    settings._kept().setValue("arrangement", "[1, 0.4]")
+    assert settings.arrangement() == settings.Arrangement(1, 0.4, 0.0)
 
 
 def test_an_idle_window_takes_little_of_a_core(dock, session_folder, qtbot):

@@ -8,6 +8,9 @@ from qtpy.QtTest import QTest
 from scipy.ndimage import gaussian_filter
 
 from helpers import answer_truthfully
+from tomotutor.export.averages import average_of_rows
+from tomotutor.export.rendering import project
+from tomotutor.gui.canvas.sheet import FIRST_TURN, prepare_sheet
 from tomotutor.gui.particles.grid import ParticleGrid
 from tomotutor.gui.particles.listing import Known, Section
 from tomotutor.gui.particles.thumbnails import Thumbnails
@@ -167,17 +170,36 @@ def test_m_shows_more_like_this(known_page, press, qtbot):
     assert (y[near] == y[row]).mean() > 0.7
 
 
-def test_a_shows_the_average_of_the_selection(page, qtbot):
+def test_a_shows_the_average_of_the_selection_aligned(page, qtbot):
     particles = page.particles
     rows = particles.grid.rows[:4]
     particles.grid.select(rows)
     particles.grid.setFocus()
     QTest.keyClick(particles.grid, Key.Key_A)
-    qtbot.waitUntil(lambda: getattr(particles, "popup", None) is not None, timeout=20000)
-    expected = gaussian_filter(page.session.pool.read(rows)[:, 0].mean(0), 1.0)
-    np.testing.assert_allclose(particles.popup.slices._volume, expected, atol=1e-4)
+    qtbot.waitUntil(lambda: getattr(particles, "popup", None) is not None, timeout=90000)
+    volume, how = average_of_rows(page.session.pool, rows)  # the list has no angles
+    np.testing.assert_allclose(particles.popup.slices._volume, gaussian_filter(volume, 1.0), atol=1e-4)
+    assert "aligned to each other" in how and how in particles.popup.text.text()
     assert particles.popup.text.text().endswith("smoothed for the eye")
     particles.popup.close()
+
+
+def test_pictures_are_slices_sums_or_small_volumes(page, qtbot):
+    particles, row = page.particles, int(page.particles.grid.rows[0])
+    x_ZYX = page.session.pool.read([row])[0, 0]
+    found = {}
+    for look in ("slice", "sum", "3D"):
+        particles.look_box.setCurrentText(look)
+        qtbot.waitUntil(lambda: particles.thumbnails.get(row) is not None)
+        image = particles.thumbnails.get(row)
+        found[look] = np.array(
+            [[image.pixelColor(x, y).red() for x in range(image.width())] for y in range(image.height())]
+        )
+    blurred = gaussian_filter(x_ZYX, 1.0)
+    assert np.corrcoef(found["slice"].ravel(), blurred[6:11].mean(0).ravel())[0, 1] > 0.95
+    assert np.corrcoef(found["sum"].ravel(), gaussian_filter(x_ZYX.mean(0), 1.0).ravel())[0, 1] > 0.95
+    volume = prepare_sheet(page.session.pool.read, [row], 1.0, masked=True)
+    np.testing.assert_allclose(found["3D"] / 255, project(volume, FIRST_TURN, 48)[0], atol=1 / 128)
 
 
 def test_a_hundred_thousand_particles_are_scrolled(qtbot):
@@ -288,11 +310,21 @@ def test_the_screen_tells_how_single_answers_contradict_labels_of_many(known_pag
     grid.setFocus()
     grid.select(np.array(free[:20]))
     QTest.keyClick(grid, Key.Key_1)
-    qtbot.waitUntil(lambda: "none asked again yet" in page.particles.count.text(), timeout=20000)
     again = session.state.rechecks[0].row
     session.show(session.ids[again])
     press(Key.Key_2)  # singly and blind, and another class
-    qtbot.waitUntil(lambda: "1 of 1 asked again contradicted (21–100 % wrong)" in page.particles.count.text())
+    said = page.particles.contradicted
+    qtbot.waitUntil(lambda: said.isVisible())
+    assert said.text() == (
+        "labels given many at once: 1 of 1 that were asked again singly says otherwise, so 21–100 % of them are wrong"
+    )
+    page.window().resize(1280, 800)
+    qtbot.wait(100)
+    whole = said.label.fontMetrics().boundingRect(
+        0, 0, said.label.width(), 999, int(Qt.TextFlag.TextWordWrap), said.text()
+    )
+    assert said.label.height() >= whole.height()  # nothing of it is cut
+    assert page.bottom.rect().contains(said.mapTo(page.bottom, said.rect().bottomRight()))
     qtbot.waitUntil(lambda: page.model.bulk.rowCount() == 1, timeout=60000)
     qtbot.waitUntil(lambda: page.model.bulk.item(0, 1).text() == "1 of 1", timeout=60000)
     line = [page.model.bulk.item(0, column).text() for column in range(5)]
@@ -340,3 +372,25 @@ def test_labeled_look_alikes_stand_beside_the_particle(known_page, press, qtbot)
     assert page.references.shown == () and "after your answer" in page.references.text
     press(Key.Key_N)
     assert not page.references.isVisible()
+
+
+def test_an_export_uses_the_scores_that_were_counted(page, qtbot, tmp_path):
+    session = page.session
+    answer_truthfully(session, 10)
+    session.wait(120)
+    if not session.rounds:
+        session.run_round()
+    kept = session.folder / "rounds" / f"{session.status.round:04d}" / "pool.npz"
+    kept.unlink(missing_ok=True)
+    qtbot.mouseClick(page.rounds.export, Left)
+    dialog = page.dialogs["export"]
+    qtbot.waitUntil(lambda: dialog.counts.rowCount() == 3, timeout=30000)
+    first = kept.stat().st_mtime_ns  # scored once, and kept for what is written
+    dialog.folder.setText(str(tmp_path / "out"))
+    qtbot.mouseClick(dialog.start, Left)
+    qtbot.waitUntil(lambda: "written to" in dialog.notice.text(), timeout=30000)
+    assert kept.stat().st_mtime_ns == first
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        classes = [session.classes.index(line["class"]) for line in csv.DictReader(file)]
+    assert classes == session.predictions().class_N.tolist()
+    dialog.close()

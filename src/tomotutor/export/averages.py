@@ -100,12 +100,23 @@ def write_average(
     TomoTutorError
         There are no rows, or the items are 2D.
     """
-    from tomotutor.export import alignment
-
     if pool.ndim != 3:
         raise TomoTutorError("average: made of 3D items, and those of this session are 2D")
     if not len(rows):
         raise TomoTutorError(f"average: no particle is of {what}")
+    volume, how = average_of_rows(pool, rows, align=align, report=report)
+    _write(target, volume, pool.voxel_size_angst, what, len(rows), how)
+    return how
+
+
+def average_of_rows(
+    pool: Pool, rows: np.ndarray, *, align: bool = True, report: Report = ignore
+) -> tuple[np.ndarray, str]:
+    """Return the average (z, y, x) of any rows of a pool of volumes, and how it was made, in words; see
+    `write_average`.
+    """
+    from tomotutor.export import alignment
+
     matrix_N33, how = None, "not aligned: the list has no angles"
     with_angles = np.isfinite(pool.angles_deg_N3[rows]).all()
     if with_angles:
@@ -118,9 +129,7 @@ def write_average(
         offset_zyx_N3 = pool.offset_zyx_N3.copy()
         offset_zyx_N3[rows] += found.shift_zyx_N3
         pool = dataclasses.replace(pool, offset_zyx_N3=offset_zyx_N3)
-    volume = average(pool, rows, matrix_N33, Clock(report, "read", len(rows)).tell)
-    _write(target, volume, pool.voxel_size_angst, what, len(rows), how)
-    return how
+    return average(pool, rows, matrix_N33, Clock(report, "read", len(rows)).tell), how
 
 
 def _write(target: Path, volume: np.ndarray, voxel_size_angst: float, what: str, particles: int, how: str) -> None:

@@ -67,10 +67,11 @@ def wrong_share(answered: int, against: int) -> str:
 
 
 def contradicted(steps: Sequence[BulkStep]) -> str:
-    """Return how many labels of all steps were contradicted by single, blind answers; "" where none was asked again."""
+    """Return how many labels of all steps were contradicted by single, blind answers; "" before one was answered."""
     answered, against = sum(one.answered for one in steps), sum(one.against for one in steps)
     if not sum(one.asked for one in steps):
         return ""
     if not answered:
-        return "labels of many: none asked again yet"
-    return f"labels of many: {against} of {answered} asked again contradicted ({wrong_share(answered, against)} wrong)"
+        return ""
+    said = f"{against} of {answered} that were asked again singly {'says' if against == 1 else 'say'} otherwise"
+    return f"labels given many at once: {said}, so {wrong_share(answered, against)} of them are wrong"

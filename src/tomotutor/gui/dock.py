@@ -11,7 +11,7 @@ from napari.settings import get_settings
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QApplication, QScrollArea, QStackedLayout, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea, QStackedLayout, QWidget
 from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
@@ -23,12 +23,22 @@ from tomotutor.gui.welcome.page import WelcomePage
 from tomotutor.session import Session
 
 _BELOW, _LEAST = 0.28, 640  # share of the window that Particles takes, and pixels that it leaves for the rest
-_SAME = 12  # pixels of difference from that height that nobody dragged
+_BESIDE, _WIDE = 0.4, 660  # share of its width that the dock takes, and the most pixels: slices of 200
+_SAME = 12  # pixels of difference from these that nobody dragged
 _stopping: dict[Path, Session] = {}  # closed sessions whose training has not stopped yet
 
 
 def _usual_below(height: int) -> int:
     return min(round(_BELOW * height), height - _LEAST)
+
+
+def _usual_beside(width: int) -> int:
+    return min(_WIDE, round(_BESIDE * width))
+
+
+def _share(pixels: int, whole: int, usual: Callable[[int], int]) -> float:
+    """Return which share of the window a dock takes, 0 where that is what it usually takes."""
+    return 0.0 if abs(pixels - usual(whole)) < _SAME else pixels / whole
 
 
 class TomoTutorDock(QWidget):
@@ -90,10 +100,10 @@ class TomoTutorDock(QWidget):
             self.page.say(note)
         self.page.left.connect(self.leave)
         self._below = self._viewer.window.add_dock_widget(self.page.bottom, name="Particles", area="bottom")
-        self._arrange(self.page)
         self.page.fit(self.height())
         self._area.setWidget(self.page)
         self._stack.setCurrentWidget(self._area)
+        self._arrange(self.page)
         self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
         return True
 
@@ -104,15 +114,27 @@ class TomoTutorDock(QWidget):
         height = round(kept.below * window.height()) or _usual_below(window.height())
         if height > 0:
             window.resizeDocks([self._below], [height], Qt.Orientation.Vertical)
+        if self._held is not None:
+            width = round(kept.beside * window.width()) or _usual_beside(window.width())
+            window.resizeDocks([self._held], [width], Qt.Orientation.Horizontal)
         page.tabs.setCurrentIndex(kept.page)
 
     def _keep_arrangement(self, page: LabelPage) -> None:
-        kept = settings.arrangement().below
+        kept = settings.arrangement()
+        below, beside = kept.below, kept.beside
         with contextlib.suppress(RuntimeError):  # the window may be gone already
-            height, whole = self._below.height(), self._viewer.window._qt_window.height()
+            window, held = self._viewer.window._qt_window, self._held
             if self._below.isVisible() and not self._below.isFloating():
-                kept = 0.0 if abs(height - _usual_below(whole)) < _SAME else height / whole
-        settings.set_arrangement(settings.Arrangement(page.tabs.currentIndex(), kept))
+                below = _share(self._below.height(), window.height(), _usual_below)
+            if held is not None and held.isVisible() and not held.isFloating():
+                beside = _share(held.width(), window.width(), _usual_beside)
+        settings.set_arrangement(settings.Arrangement(page.tabs.currentIndex(), below, beside))
+
+    @property
+    def _held(self) -> QDockWidget | None:
+        """What napari holds this widget in."""
+        docks = self._viewer.window._qt_window.findChildren(QDockWidget)
+        return next((dock for dock in docks if dock.isAncestorOf(self)), None)
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:

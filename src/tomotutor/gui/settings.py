@@ -26,10 +26,13 @@ class Arrangement:
         Number of the page of the dock that shows.
     below : float
         Share of the window's height that Particles takes; 0: as it comes.
+    beside : float
+        Share of the window's width that the dock takes, likewise.
     """
 
     page: int = 0
     below: float = 0.0
+    beside: float = 0.0
 
 
 def automatic_training(folder: Path) -> bool:
@@ -63,14 +66,14 @@ def add_recent(folder: Path) -> None:
 def arrangement() -> Arrangement:
     """Return how the screen was arranged when a session was last closed."""
     with contextlib.suppress(TypeError, ValueError):
-        page, below = json.loads(str(_kept().value(_ARRANGEMENT, "")))
-        return Arrangement(int(page), min(max(float(below), 0.0), 0.9))
+        page, *shares = json.loads(str(_kept().value(_ARRANGEMENT, "")))
+        return Arrangement(int(page), *(min(max(float(share), 0.0), 0.9) for share in shares))
     return Arrangement()
 
 
 def set_arrangement(arranged: Arrangement) -> None:
     """Remember how the screen is arranged."""
-    _kept().setValue(_ARRANGEMENT, json.dumps([arranged.page, arranged.below]))
+    _kept().setValue(_ARRANGEMENT, json.dumps([arranged.page, arranged.below, arranged.beside]))
 
 
 def _kept() -> QSettings:

@@ -22,6 +22,7 @@ _COARSE, _SHARP = 28, 64  # pixels of a volume's picture while it turns, and the
 _REST_MS = 150
 _CLICK = 4  # pixels that a mouse may move in a click
 _HALF_TURN = 300  # pixels to drag for half a turn
+FIRST_TURN = turn(0.4, -0.35)  # a little from the side: straight along the beam, volumes look flat
 _INK, _PALE = QColor(230, 230, 230), QColor(150, 150, 150)  # on black, whatever the theme
 
 
@@ -54,7 +55,7 @@ class Sheet(QWidget):
         self._rows: tuple[int, ...] = ()  # rows whose volumes are there
         self._volumes_NZYX: np.ndarray | None = None
         self._images: list[QImage] = []
-        self._rotation = turn(0.4, -0.35)  # a little from the side: straight along the beam, volumes look flat
+        self._rotation = FIRST_TURN
         self._pressed: QPointF | None = None
         self._last: QPointF | None = None
         self._current: int | None = None

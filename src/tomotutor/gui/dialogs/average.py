@@ -6,23 +6,22 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
-from tomotutor.export.averages import average
-from tomotutor.formats.particles.euler import angles_to_matrix
+from tomotutor.export.averages import average_of_rows
 from tomotutor.gui.canvas.item import smooth
 from tomotutor.gui.label.slices import OrthoSlices
 from tomotutor.session import Session
 
 MOST = 500  # particles of a larger selection that are averaged
+MOST_ALIGNED = 100  # likewise, where they must be aligned: some milliseconds each
 _SIGMA = 1.0  # voxels, for the eye
 
 
 def average_of(session: Session, rows: np.ndarray) -> tuple[np.ndarray, str]:
     """Return the average (z, y, x) of some particles, and how it was made; it takes a while."""
-    pool, some = session.pool, rows[:MOST]
-    angles = pool.angles_deg_N3
-    matrix_N33 = angles_to_matrix(angles) if np.isfinite(angles).all() else None
-    how = "aligned by the list's angles" if matrix_N33 is not None else "not aligned: the list has no angles"
-    return average(pool, some, matrix_N33), f"average of {len(some)} of {len(rows)} particles · {how}"
+    pool = session.pool
+    some = rows[: MOST if np.isfinite(pool.angles_deg_N3[rows]).all() else MOST_ALIGNED]
+    volume_zyx, how = average_of_rows(pool, some)
+    return volume_zyx, f"average of {len(some)} of {len(rows)} particles · {how}"
 
 
 class AverageDialog(QDialog):

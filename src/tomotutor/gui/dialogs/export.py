@@ -132,13 +132,14 @@ class ExportDialog(QDialog):
     # ---- what stays ------------------------------------------------------------------------------------------------
 
     def _count(self) -> Counted | None:
-        with Session(self._session.folder, write=False) as looking:
-            if not looking.one_class:
-                return None
-            known = bool(looking.rounds or looking.refresh_answers())
-            found = answers_for(looking, labeled_only=not known, report=self._tell_counting)
-            pure = [self._session.class_purity(name) for name in looking.classes]
-            checked = tuple(checked_share(one.right, one.n, one.low, one.high) for one in pure)
+        session = self._session
+        if not session.one_class:
+            return None
+        # scores of the open session are kept with its round, so that what is written needs none of its own
+        known = bool(session.rounds or session.answers is not None)
+        found = answers_for(session, labeled_only=not known, report=self._tell_counting)
+        pure = [session.class_purity(name) for name in session.classes]
+        checked = tuple(checked_share(one.right, one.n, one.low, one.high) for one in pure)
         return Counted(found.class_N, np.where(found.labeled_N, np.inf, found.confidence_N), checked)
 
     def _tell_counting(self, progress: Progress) -> None:

@@ -7,9 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QDockWidget, QTabWidget, QVBoxLayout, QWidget
-from typing_extensions import override
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.base.progress import Progress
@@ -32,8 +30,6 @@ from tomotutor.gui.theme import colours_of
 from tomotutor.session import Session
 from tomotutor.session.status import CurvePoint, ItemView, Phase, PoolMap, Status
 
-_SHARE, _WIDE = 0.4, 660  # of the window's width, and the most pixels, that the page begins with: slices of 200
-
 
 class LabelPage(QWidget):
     """Labels one session.
@@ -55,7 +51,7 @@ class LabelPage(QWidget):
         self._notice = self._passing = ""
         # row and label on the screen, so that a reordered queue redraws nothing
         self._shown: tuple[int, str | None] | None = None
-        self._is_open, self._is_fitted = True, False
+        self._is_open = True
         self._table = session.class_table
         self.dialogs = Dialogs(session, self)
         self.stage = Stage(viewer, fold=session.one_class)
@@ -157,17 +153,6 @@ class LabelPage(QWidget):
         for widget in (self.column, self.model, self.particles):
             widget.set_colours(colours)
         self._show_map(self.session.current)
-
-    @override
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        if not self._is_fitted:  # from then on the width is the person's
-            self._is_fitted = True
-            window = self._viewer.window._qt_window
-            docks = [dock for dock in window.findChildren(QDockWidget) if dock.isAncestorOf(self)]
-            window.resizeDocks(
-                docks, [min(_WIDE, round(_SHARE * window.width()))] * len(docks), Qt.Orientation.Horizontal
-            )
 
     def fit(self, height: int) -> None:
         """Leave out what there is no room for, pixels."""

@@ -55,7 +55,7 @@ class ParticleGrid(QAbstractScrollArea):
         self.empty_text = "nothing to show"
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumHeight(_HEADER + self._size + _CAPTION)
+        self.setMinimumHeight(self._size + _CAPTION + 4)
         thumbnails.made.connect(self._repaint)
 
     @override

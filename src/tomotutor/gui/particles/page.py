@@ -8,17 +8,17 @@ from typing import TypeVar
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QSlider, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.export.figures import thumbnail
 from tomotutor.gui.background import Background, told
 from tomotutor.gui.bulk_steps import bulk_steps, contradicted
 from tomotutor.gui.dialogs.average import AverageDialog, average_of
 from tomotutor.gui.keys import quiet_button
-from tomotutor.gui.notice import Line
+from tomotutor.gui.notice import Line, Notice
 from tomotutor.gui.particles.grid import ParticleGrid
 from tomotutor.gui.particles.listing import DOUBTED, SHOWS, SORTS, Group, Section, Wanted, groups_of, known_of, sections
+from tomotutor.gui.particles.looks import LOOKS
 from tomotutor.gui.particles.thumbnails import Thumbnails
 from tomotutor.gui.theme import Colours, class_colours
 from tomotutor.session import Session
@@ -62,7 +62,7 @@ class ParticlesPage(QWidget):
         self._doubted: np.ndarray | None = None
         self._nearest: np.ndarray | None = None
         self._chosen: Section | None = None
-        self._contradicted = ""
+        self._look = next(iter(LOOKS))
         self.thumbnails = Thumbnails(self._picture)
         self.grid = ParticleGrid(self.thumbnails, len(session.ids), colours)
         self._finding_groups, self._doubting, self._averaging, self._comparing, self._rechecking = (
@@ -89,11 +89,9 @@ class ParticlesPage(QWidget):
         self.text.setPlaceholderText("name has …")
         self.text.setMaximumWidth(90)
         self.text.textChanged.connect(self.refresh)
-        self.summed = QCheckBox("sum")
-        self.summed.setToolTip("pictures of the whole box summed up, instead of its middle slices")
-        self.summed.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.summed.setVisible(self._session.pool.ndim == 3)
-        self.summed.toggled.connect(self.look_anew)
+        self.look_box = self._combo(LOOKS, "pictures: middle slices, the whole box summed up, or the volume in 3D", 4)
+        self.look_box.setVisible(self._session.pool.ndim == 3)
+        self.look_box.currentTextChanged.connect(self._set_look)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(32, 160)
         self.slider.setValue(64)
@@ -105,9 +103,10 @@ class ParticlesPage(QWidget):
         self.like_button = quiet_button("More like this (M)", "sort by likeness to the selected or current particle")
         self.average_button = quiet_button("Average (A)", "show the average of the selected particles")
         self.count = Line()
+        self.contradicted = Notice()
         bar = QHBoxLayout()
         bar.setSpacing(4)
-        boxes = (self.show_box, self.class_box, self.sort_box, self.tomogram_box, self.text, self.summed, self.slider)
+        boxes = (self.show_box, self.class_box, self.sort_box, self.tomogram_box, self.text, self.look_box, self.slider)
         for widget in boxes:
             bar.addWidget(widget)
         bar.addWidget(self.count, 1)
@@ -117,6 +116,7 @@ class ParticlesPage(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(bar)
+        layout.addWidget(self.contradicted)
         layout.addWidget(self.grid, 1)
         for box in (self.show_box, self.class_box, self.sort_box, self.tomogram_box):
             box.currentTextChanged.connect(self._choose)
@@ -174,7 +174,7 @@ class ParticlesPage(QWidget):
                 chosen=self._chosen,
             )
         )
-        if session.state.rechecks or self._contradicted:
+        if session.state.rechecks or self.contradicted.text():
             self._rechecking.ask(lambda: contradicted(bulk_steps(session)))
         self._tell_count()
 
@@ -231,15 +231,14 @@ class ParticlesPage(QWidget):
         parts = [f"{shown:,} shown"]
         if chosen:
             parts.insert(0, f"{chosen:,} selected: {'keys label them' if self.grid.is_focused else 'click to label'}")
-        if self._contradicted:
-            parts.append(self._contradicted)
         self.count.say(" · ".join(parts))
 
+    def _set_look(self, look: str) -> None:
+        self._look = look
+        self.look_anew()
+
     def _picture(self, row: int) -> np.ndarray:
-        x_C = self._read(row)
-        if x_C.ndim == 4 and self.summed.isChecked():
-            x_C = np.broadcast_to(x_C.mean(1, keepdims=True), (1, 5, *x_C.shape[2:]))
-        return thumbnail(x_C)
+        return LOOKS[self._look](self._read(row))
 
     # ---- what the person does --------------------------------------------------------------------------------------
 
@@ -316,8 +315,8 @@ class ParticlesPage(QWidget):
         self.refresh()
 
     def _have_rechecks(self, text: str) -> None:
-        self._contradicted = text
-        self._tell_count()
+        self.contradicted.say(text)
+        self.contradicted.setVisible(bool(text))
 
     def _have_like(self, rows: np.ndarray) -> None:
         self._nearest = rows
