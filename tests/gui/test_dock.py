@@ -40,7 +40,7 @@ def test_sample_from_the_start_page(dock, qtbot, monkeypatch):
         "tomotutor.gui.welcome.page.create_sample_session", lambda *given: create_sample_session(*given, settings=FAST)
     )
     qtbot.mouseClick(dock.welcome.buttons["Try the sample"], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.page is not None, timeout=120000)
+    qtbot.waitUntil(lambda: dock.page is not None, timeout=300000)
     assert dock.page.session.status.items > 150
     folder, closed = dock.page.session.folder, closing_of(dock.page.session)
     dock.leave()
@@ -58,9 +58,55 @@ def test_open_session_dialog(dock, session_folder, tmp_path, monkeypatch):
     assert dock.page.session.folder == session_folder
 
 
-def test_a_session_open_elsewhere_is_said(dock, session, session_folder):
+def test_a_session_open_elsewhere_is_opened_to_look_at(dock, session, session_folder, press, qtbot):
+    answer_truthfully(session, 3)
+    labels = session.labels()
+    assert dock.open(session_folder)
+    assert "open in another TomoTutor" in dock.page.notice.text()
+    assert dock.page.session.labels() == labels
+    press(Qt.Key.Key_1)
+    assert "to look only" in dock.page.notice.text()
+    assert dock.page.session.labels() == labels
+    dock.leave()
+    assert dock.open(session_folder)
+    session.close()
+    qtbot.mouseClick(dock.page.notice.button, Qt.MouseButton.LeftButton)  # Try again
+    assert dock.page.session.write
+    press(Qt.Key.Key_1)
+    assert len(dock.page.session.labels()) == 4
+
+
+def test_input_that_moved_is_found_again_on_the_screen(dock, session_folder, array_file, tmp_path, monkeypatch, qtbot):
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    array_file.rename(moved / array_file.name)
     assert not dock.open(session_folder)
-    assert "open in another TomoTutor" in dock.welcome.notice.text()
+    notice = dock.welcome.notice
+    assert array_file.name in notice.text() and notice.button.text() == "Where is it now?"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(tmp_path))  # not there
+    qtbot.mouseClick(notice.button, Qt.MouseButton.LeftButton)
+    assert dock.page is None and notice.button.isVisible()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *args: str(moved))
+    qtbot.mouseClick(notice.button, Qt.MouseButton.LeftButton)
+    assert dock.page.session.status.items == 60
+
+
+def test_who_labels_is_asked_once_and_kept_with_each_label(dock, session_folder, press, qtbot):
+    assert dock.open(session_folder)
+    page = dock.page
+    qtbot.waitUntil(page.isVisible)
+    assert "who labels" in page.notice.text()
+    qtbot.mouseClick(page.notice.button, Qt.MouseButton.LeftButton)
+    page.dialogs.asked.setTextValue("Mara Okafor")
+    page.dialogs.asked.accept()
+    press(Qt.Key.Key_1)
+    assert page.session.state.log.active[-1].annotator == "Mara Okafor"
+    dock.leave()
+    assert dock.open(session_folder)
+    assert dock.page.notice.text() == ""
+    dock.page.particles.grid.select(dock.page.particles.grid.rows[2:5])
+    dock.page.particles.label("ball")
+    assert {entry.annotator for entry in dock.page.session.state.log.active} == {"Mara Okafor"}
 
 
 def fill_in(page, array_file, folder):

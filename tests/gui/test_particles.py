@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from scipy.ndimage import gaussian_filter
@@ -394,3 +395,54 @@ def test_an_export_uses_the_scores_that_were_counted(page, qtbot, tmp_path):
         classes = [session.classes.index(line["class"]) for line in csv.DictReader(file)]
     assert classes == session.predictions().class_N.tolist()
     dialog.close()
+
+
+def test_labels_of_another_person_are_compared_shown_and_taken(page, press, qtbot, tmp_path):
+    session, particles = page.session, page.particles
+    answer_truthfully(session, 12)
+    own = session.labels()
+    rows = sorted(own)
+    other = {"ball": "slab", "slab": "ball"}
+    theirs = [(row, other[own[row]] if row in rows[:3] else own[row]) for row in rows]
+    new = [row for row in range(60) if row not in own][:4]
+    theirs += [(row, "slab") for row in new]
+    path = tmp_path / "theirs.csv"
+    path.write_text("item,class,annotator\n" + "".join(f"{session.ids[row]},{name},Ola\n" for row, name in theirs))
+    qtbot.mouseClick(page.rounds.imports, Left)
+    dialog = page.dialogs["import"]
+    dialog.path.setText(str(path))
+    QTest.keyClick(dialog.path, Key.Key_Return)
+    qtbot.waitUntil(lambda: "agree" in dialog.notice.text(), timeout=30000)
+    mine, yours = (
+        np.array([name == "ball" for name in names])
+        for names in ([own[row] for row in rows], [dict(theirs)[row] for row in rows])
+    )
+    agreed = float((mine == yours).mean())
+    chance = mine.mean() * yours.mean() + (1 - mine.mean()) * (1 - yours.mean())
+    assert f"9 of 12 (75 %) agree, Cohen's κ {(agreed - chance) / (1 - chance):.2f}; 4 are new" in dialog.notice.text()
+    qtbot.mouseClick(dialog.show_button, Left)
+    assert sorted(particles.grid.rows.tolist()) == rows[:3]
+    assert particles.grid.titles == ["labeled otherwise in theirs.csv"]
+    assert session.labels() == own
+    qtbot.mouseClick(dialog.take_button, Left)
+    assert session.labels() == own | dict.fromkeys(new, "slab")
+    path.write_text("item,class\nnobody,ball\n")
+    QTest.keyClick(dialog.path, Key.Key_Return)
+    qtbot.waitUntil(lambda: "nobody" in dialog.notice.text(), timeout=30000)
+    assert not dialog.take_button.isEnabled()
+    dialog.close()
+
+
+def test_an_item_shows_its_newest_prediction_before_the_first_training(known_page, press, qtbot):
+    page, session = known_page, known_page.session
+    assert not session.rounds
+    row = next(r for r in range(80) if not session.view(r).is_audit and session.view(r).label is None)
+    session.show(session.ids[row])
+    qtbot.waitUntil(lambda: page.session.current.row == row)
+    likely = session.classes[session.answers.class_N[row]]
+    probs = dict(zip(session.classes, session.current.teacher_probs, strict=True))
+    assert max(probs, key=probs.get) == likely
+    assert probs[likely] == pytest.approx(session.answers.confidence_N[row], abs=1e-3)
+    assert "no model" not in page.reason.text()
+    hidden = next(r for r in range(80) if session.view(r).is_audit and session.view(r).label is None)
+    assert session.view(hidden).teacher_probs == ()

@@ -68,6 +68,18 @@ def unreadable(path: Path | str, problem: BaseException, what: str, mend: str = 
     return TomoTutorError(f"{told}; {mend}" if mend else told)
 
 
+class LockedError(TomoTutorError):
+    """A session is open in another program, which alone may write to it."""
+
+
+class MovedInputError(TomoTutorError):
+    """A file or folder that a session reads is gone; `gone` is its path as the session knows it."""
+
+    def __init__(self, message: str, gone: str) -> None:
+        super().__init__(message)
+        self.gone = gone
+
+
 class TrainingDivergedError(TomoTutorError):
     """The loss became NaN or infinite; the round stops and the previous model stays."""
 

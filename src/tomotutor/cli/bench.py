@@ -71,9 +71,11 @@ def _bench(args: argparse.Namespace) -> None:
     if args.name in ("screen", "all"):
         if not has_screen():
             raise TomoTutorError("bench screen: no display; run it under xvfb-run")
+        from tomotutor.benchmark.machine.answers import make_embedded_session
         from tomotutor.gui.screen_bench import screen
 
-        benches["screen"] = screen
+
+        benches["screen"] = lambda: screen(make_embedded_session)
     for name in benches if args.name == "all" else [args.name]:
         run_bench(name, benches[name], Path(args.out) if args.out else None)
 

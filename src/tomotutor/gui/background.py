@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psygnal
 from psygnal.qt import start_emitting_from_queue
+from qtpy.QtCore import QCoreApplication, QEventLoop, QTimer
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.garbage import collect_in_main_thread
+
+T = TypeVar("T")
 
 _EMIT_MS = 10  # how often signals of other threads are brought to the main one; 0, the default, takes a whole core
 
@@ -29,6 +32,38 @@ def told(problem: Exception) -> str:
     if isinstance(problem, TomoTutorError):
         return str(problem)
     return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
+
+
+def wait_for(function: Callable[[], T]) -> T:
+    """Run a function in a thread, and return what it returns or raise what it raises. Until then the screen lives, but
+    takes no keys and no clicks.
+    """
+    found: list[T] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(function())
+        except BaseException as problem:
+            raised.append(problem)
+
+    hear_threads()
+    thread = threading.Thread(target=work, name="tomotutor-background")
+    loop, timer = QEventLoop(), QTimer()
+    timer.timeout.connect(lambda: None if thread.is_alive() else loop.quit())
+    thread.start()
+    timer.start(_EMIT_MS)
+    loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+    timer.stop()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return found[0]
+
+
+def breathe() -> None:
+    """Let the screen live for a moment, in the middle of long work, without keys and clicks."""
+    QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
 
 
 class Background:

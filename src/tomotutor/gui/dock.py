@@ -11,16 +11,17 @@ from napari.settings import get_settings
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea, QStackedLayout, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QFileDialog, QScrollArea, QStackedLayout, QWidget
 from typing_extensions import override
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import LockedError, MovedInputError, TomoTutorError
 from tomotutor.gui import settings
-from tomotutor.gui.background import hear_threads
+from tomotutor.gui.background import breathe, hear_threads, wait_for
 from tomotutor.gui.canvas.stage import OURS
 from tomotutor.gui.label.page import LabelPage
 from tomotutor.gui.welcome.page import WelcomePage
 from tomotutor.session import Session
+from tomotutor.session.relocate import relocate_session
 
 _BELOW, _LEAST = 0.28, 640  # share of the window that Particles takes, and pixels that it leaves for the rest
 _BESIDE, _WIDE = 0.4, 660  # share of its width that the dock takes, and the most pixels: slices of 200
@@ -34,6 +35,22 @@ def _usual_below(height: int) -> int:
 
 def _usual_beside(width: int) -> int:
     return min(_WIDE, round(_BESIDE * width))
+
+
+def _open(folder: Path) -> tuple[Session, str]:
+    """Open a session, to look at where another program holds it, and return why; make ready what napari needs for its
+    first layer. Each takes up to a second, in this thread.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        import pint
+
+        _ = pint.get_application_registry().pixel  # reads its list of units when it is first asked
+    try:
+        return Session(folder, keep_core=True, automatic=True, live=True), ""
+    except LockedError as problem:
+        session = Session(folder, write=False)
+        session.refresh_answers()
+        return session, str(problem)
 
 
 def _share(pixels: int, whole: int, usual: Callable[[int], int]) -> float:
@@ -54,6 +71,7 @@ class TomoTutorDock(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._title = ""
+        self._opening: Path | None = None
         self._asks = False  # napari asks whether to close the window
         self._stack = QStackedLayout(self)
         self.welcome = WelcomePage()
@@ -88,24 +106,58 @@ class TomoTutorDock(QWidget):
             self._say("the session is still stopping its training; it opens as soon as that has ended")
             stopping.closed.connect(again, thread="main")
             return False
+        if self._opening is not None:
+            return False  # one at a time; what is opened says so
+        self._opening = folder
+        self._say(f"opening {folder.name} …")
         try:
-            session = Session(folder, keep_core=True, automatic=True, live=True)
+            session, problem = wait_for(partial(_open, folder))
+        except MovedInputError as problem:
+            self._say(str(problem), "Where is it now?", partial(self._find, folder, problem.gone, again))
+            return False
         except TomoTutorError as problem:
             self._say(str(problem))
             return False
+        finally:
+            quits, self._opening = self._opening is None, None
+        if quits:  # the window was closed meanwhile
+            session.close()
+            return False
         self._say("")
         settings.add_recent(folder)
+        self._show(session, note)
+        if problem and self.page is not None:
+            self._say(f"{problem}. Until then it is here to look at", "Try again", partial(self._replace, self, again))
+        return True
+
+    def _find(self, folder: Path, gone: str, again: Callable[[], object]) -> None:
+        """Ask where the input of a session is now, and open the session with it."""
+        place = QFileDialog.getExistingDirectory(self, f"Where is {Path(gone).name} now?")
+        if not place:
+            return
+        old = gone if Path(place).name == Path(gone).name else str(Path(gone).parent)
+        try:
+            wait_for(partial(relocate_session, folder, old, place))
+        except TomoTutorError as problem:
+            self._say(str(problem), "Where is it now?", partial(self._find, folder, gone, again))
+            return
+        again()
+
+    def _show(self, session: Session, note: str) -> None:
+        folder = session.folder
         self.page = LabelPage(session, self._viewer)
         if note:
             self.page.say(note)
         self.page.left.connect(self.leave)
+        breathe()
+        if self.page is None:  # the window was closed meanwhile
+            return
         self._below = self._viewer.window.add_dock_widget(self.page.bottom, name="Particles", area="bottom")
         self.page.fit(self.height())
         self._area.setWidget(self.page)
         self._stack.setCurrentWidget(self._area)
         self._arrange(self.page)
         self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
-        return True
 
     def _arrange(self, page: LabelPage) -> None:
         """Arrange the screen as it was when a session was last closed."""
@@ -170,6 +222,7 @@ class TomoTutorDock(QWidget):
         self._viewer.title = self._title
 
     def _quit(self) -> None:
+        self._opening = None
         self.welcome.cancel()
         self.leave()
 

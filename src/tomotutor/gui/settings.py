@@ -13,7 +13,7 @@ from tomotutor.base.files import new_file
 
 _FILE = "screen.json"
 _RECENT, _MOST = "recent", 6
-_ARRANGEMENT = "arrangement"
+_ARRANGEMENT, _ANNOTATOR = "arrangement", "annotator"
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,16 @@ def arrangement() -> Arrangement:
 def set_arrangement(arranged: Arrangement) -> None:
     """Remember how the screen is arranged."""
     _kept().setValue(_ARRANGEMENT, json.dumps([arranged.page, arranged.below, arranged.beside]))
+
+
+def annotator() -> str:
+    """Return who labels here, "" where nobody was asked yet."""
+    return str(_kept().value(_ANNOTATOR, "") or "")
+
+
+def set_annotator(name: str) -> None:
+    """Remember who labels here."""
+    _kept().setValue(_ANNOTATOR, name)
 
 
 def _kept() -> QSettings:

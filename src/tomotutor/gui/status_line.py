@@ -52,6 +52,7 @@ class StatusLine(QWidget):
     close_wanted = Signal()
     classes_wanted = Signal()
     export_wanted = Signal()
+    import_wanted = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -76,14 +77,17 @@ class StatusLine(QWidget):
         self.classes.setVisible(not self._masks)
         self.export = quiet_button("Export…", "write the answers for other programs")
         self.export.clicked.connect(lambda: self.export_wanted.emit())
-        self.close_button = quiet_button("Close session", "everything is saved already")
+        self.imports = quiet_button("Import…", "compare with labels of another person, and take them")
+        self.imports.clicked.connect(lambda: self.import_wanted.emit())
+        self.imports.setVisible(not self._masks)
+        self.close_button = quiet_button("Close", "close the session; everything is saved already")
         self.close_button.clicked.connect(lambda: self.close_wanted.emit())
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
         row.addWidget(self.text, 3)
         row.addWidget(self.bar, 1)
-        for widget in (self.train, self.automatic, self.classes, self.export, self.close_button):
+        for widget in (self.train, self.automatic, self.classes, self.imports, self.export, self.close_button):
             row.addWidget(widget)
 
     def set_automatic(self, on: bool) -> None:

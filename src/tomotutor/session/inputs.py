@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError, reason, shown
+from tomotutor.base.errors import MovedInputError, TomoTutorError, reason, shown
 from tomotutor.base.files import new_folder, safe_names
 from tomotutor.data.overlaps import overlapping
 from tomotutor.data.pool import Pool, concat
@@ -199,7 +199,8 @@ def open_all(inputs: Sequence[Input], folder: Path) -> list[Opened]:
         if gone is None:
             raise
         hint = f"tomotutor relocate {folder} --from {gone} --to THE_NEW_PLACE"
-        raise TomoTutorError(f"{problem}; {gone} is not there any more: if it moved, run '{hint}'") from None
+        told = f"{problem}; {gone} is not there any more: if it moved, run '{hint}'"
+        raise MovedInputError(told, gone) from None
 
 
 def pool_of(opened: Sequence[Opened], ids: Sequence[str]) -> Pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
+from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Opened
@@ -41,6 +43,7 @@ class Labeling(Looking):
     def __init__(self, folder: Path | str, *, write: bool, keep_core: bool, live: bool, opened: Opened | None) -> None:
         super().__init__(folder, write=write, keep_core=keep_core, opened=opened)
         self._live = live and write
+        self.annotator = ""  # who labels, where a call does not say
         self._answering = Answering(self._core, self._training, self._answered, is_busy=self._is_busy)
 
     @abstractmethod
@@ -109,7 +112,7 @@ class Labeling(Looking):
         with self._core.guard:
             self._core.check_writable()
             row = self.state.root(item_id)
-            self._core.commit([self.state.entry(rounds.now(), row, action, label, annotator, origin)])
+            self._core.commit([self.state.entry(rounds.now(), row, action, label, annotator or self.annotator, origin)])
             if action == "skip":
                 self._queue.postpone(row)
             elif self._queue.current == row:
@@ -193,7 +196,9 @@ class Labeling(Looking):
             self._core.check_writable()
             if not self.one_class:
                 raise TomoTutorError(f"{self.folder}: the classes of a session of masks stay as they are")
-            entry = Entry(0, rounds.now(), NO_ITEM, "class", change, annotator, round=self.state.number)
+            entry = Entry(
+                0, rounds.now(), NO_ITEM, "class", change, annotator or self.annotator, round=self.state.number
+            )
             self._core.commit([entry])
             self._classes_changed()
         self._tell()
@@ -233,7 +238,7 @@ class Labeling(Looking):
 
     def _label_each(self, labels: Iterable[tuple[int, str]], origin: str, annotator: str) -> int:
         with self._core.guard:
-            count = many.label_each(self._core, labels, origin, annotator)
+            count = many.label_each(self._core, labels, origin, annotator or self.annotator)
             if count:
                 self._pass_answered()
                 self._compose_queue()
@@ -271,6 +276,21 @@ class Labeling(Looking):
         fitted = self._answering.fitted
         return fitted.answers if fitted else None
 
+    @override
+    def view(self, row: int) -> ItemView:
+        """Return an item as the screen shows it, with its newest prediction."""
+        found, fitted = super().view(row), self._answering.fitted
+        hidden = found.is_audit and found.label is None
+        if fitted is None or hidden or fitted.asked.classes != self.classes or row >= len(fitted.answers.class_N):
+            return found
+        place = np.array([row])
+        return dataclasses.replace(
+            found,
+            teacher_probs=tuple(fitted.teacher.probs(fitted.embedding.teacher_ND, place)[0].tolist()),
+            student_probs=tuple(fitted.student.probs(fitted.embedding.student_ND, place)[0].tolist()),
+            disagreement=_known(fitted.answers.disagreement_N[row]),
+        )
+
     def shown_classes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the class number of every item, −1 where none may be shown, and whether a person said so."""
         return tomograms.shown_classes(self._core, self.answers)
@@ -302,3 +322,7 @@ class Labeling(Looking):
         self._core.emit(self.answers_changed, rows)
         if fitted.next is not None:
             self._tell_queue()
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

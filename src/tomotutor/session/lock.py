@@ -116,14 +116,14 @@ def _told(holder: _Holder) -> str:
     return f" (process {holder.pid} on {holder.host}, since {holder.since})"
 
 
-def _in_use(folder: Path) -> TomoTutorError:
+def _in_use(folder: Path) -> LockedError:
     """Return the error for a session that another program holds: who, and what to do."""
     told = f"{folder}: the session is open in another TomoTutor"
     holder = _holder(folder)
     if holder is None:
-        return TomoTutorError(f"{told}; close it there first")
+        return LockedError(f"{told}; close it there first")
     gone = "" if holder.is_here else "; if that machine is gone, give --take-lock to the command"
-    return TomoTutorError(f"{told}{_told(holder)}; close it there first{gone}")
+    return LockedError(f"{told}{_told(holder)}; close it there first{gone}")
 
 
 def _is_held_here(lock: Path) -> bool:

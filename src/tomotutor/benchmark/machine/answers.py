@@ -30,12 +30,24 @@ def _clouds(items: int, width: int, seed: int) -> np.ndarray:
     return found_ND
 
 
-def _session(folder: Path, items: int) -> Session:
-    """Make a session whose pool has an embedding that no network made."""
+def make_embedded_session(folder: Path, items: int) -> Path:
+    """Make a session on noise whose pool has an embedding that no network made, and return its folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it and its items go.
+    items : int
+        Boxes of 8³; item n is of class n mod `CLASSES`.
+    """
     from tomotutor.learn.embedding import CARD, PARTS, pool_mark
     from tomotutor.session.pool_embedding import FOLDER, START
 
-    np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(items, 8, 8, 8)).astype(np.float16))
+    x_N = np.lib.format.open_memmap(folder / "x.npy", "w+", np.float16, (items, 8, 8, 8))
+    rng = np.random.default_rng(0)
+    for first in range(0, items, 65536):
+        x_N[first : first + 65536] = rng.standard_normal(x_N[first : first + 65536].shape, np.float32)
+    x_N.flush()
     names = [f"c{c}" for c in range(CLASSES)]
     settings = {"start": "scratch", "between": "uherding"}
     source = Source("array", str(folder / "x.npy"))
@@ -46,7 +58,7 @@ def _session(folder: Path, items: int) -> Session:
         np.save(place / f"{part}.npy", _clouds(items, WIDTH, seed))
     np.save(place / "view.npy", np.full(items, 2, np.uint8))
     _write_card(place / CARD, {"network": START, **pool_mark(open_pool(source))})
-    return Session(folder / "s", live=True)
+    return folder / "s"
 
 
 def _write_card(path: Path, card: dict[str, Any]) -> None:
@@ -112,7 +124,10 @@ def answers(
 ) -> dict[str, Any]:
     """Time label → answers of the whole pool in a live session, a head on many items, and the embedding of a pool."""
     # in this folder: /tmp may be memory, where nothing is committed
-    with tempfile.TemporaryDirectory(dir=".") as folder, _session(Path(folder), items) as session:
+    with (
+        tempfile.TemporaryDirectory(dir=".") as folder,
+        Session(make_embedded_session(Path(folder), items), live=True) as session,
+    ):
         seconds = _label_to_answers_s(session, labels)
     return {
         "items": items,

@@ -53,7 +53,7 @@ class LabelPage(QWidget):
         self._shown: tuple[int, str | None] | None = None
         self._is_open = True
         self._table = session.class_table
-        self.dialogs = Dialogs(session, self)
+        self.dialogs = Dialogs(session, self, self._show_rows)
         self.stage = Stage(viewer, fold=session.one_class)
         self.canvas = ItemCanvas(viewer)
         self.views = CanvasViews(session, viewer, self.canvas)
@@ -76,7 +76,10 @@ class LabelPage(QWidget):
         self._show_queue()
         self._show_status(session.status)
         self.model.attach(session)
+        session.annotator = settings.annotator()
         self.say("\n".join(session.notices))
+        if not session.annotator and not session.notices:
+            self.notice.say("who labels? a name is kept with each label", "Give a name…", self.dialogs.ask_name)
         self.rounds.judge()
 
     # ---- what it is made of -------------------------------------------------------------------------------------
@@ -129,6 +132,7 @@ class LabelPage(QWidget):
         self.rounds.automatic_toggled.connect(self._set_automatic)
         self.rounds.close_wanted.connect(self.left)
         self.rounds.classes_wanted.connect(lambda: self.dialogs.show("classes"))
+        self.rounds.import_wanted.connect(lambda: self.dialogs.show("import"))
         self.rounds.export_wanted.connect(lambda: self.dialogs.show("export"))
         self._viewer.events.theme.connect(self._follow_theme)
 
@@ -304,6 +308,7 @@ class LabelPage(QWidget):
     def _answers_changed(self, rows: np.ndarray) -> None:
         if self._is_open:
             self.particles.refresh_answers()
+            self._show_answer()
             self.rounds.judge()
 
     def _show_queue(self) -> None:
@@ -313,10 +318,15 @@ class LabelPage(QWidget):
         if item is None or self._shown is None or self._shown[0] != item.row:
             self.drawer.draw(item)
         self._shown = None if item is None else (item.row, item.label)
-        early = self.session.pool_map if not self.session.rounds else None
+        self._show_answer()
+        self._show_map(item)
+
+    def _show_answer(self) -> None:
+        """Show the newest answers for the item in front and those that come next."""
+        item, is_early = self.session.current, not self.session.rounds and self.session.answers is None
+        early = self.session.pool_map if is_early else None
         self.column.show_item(item, early)
         self.panel.set_item(item, self._selected(item))
-        self._show_map(item)
 
     def _show_map(self, item: ItemView | None) -> None:
         pool_map: PoolMap | None = self.session.pool_map

@@ -37,7 +37,8 @@ class Opinion:
         share = None if item is None or answers is None else less_disputed(answers.disagreement_N, item.row)
         self.title.setText(describe(item))
         self.title.setToolTip(describe(item))
-        self.reason.setText(reason(item, has_model=bool(session.rounds), pool_map=early, less_disputed=share))
+        has_model = bool(session.rounds) or answers is not None
+        self.reason.setText(reason(item, has_model=has_model, pool_map=early, less_disputed=share))
         self.reason.setToolTip(measured(item, masks=not session.one_class))
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 
 from tomotutor.export.figures import draw_learning_curve
+from tomotutor.gui.model.figure import ShownCanvas
 from tomotutor.gui.theme import Colours
 from tomotutor.session.status import CurvePoint
 
 
-class CurveCanvas(FigureCanvasQTAgg):
+class CurveCanvas(ShownCanvas):
     """Audit accuracy with its interval against labels, redrawn once a round."""
 
     def __init__(self, colours: Colours) -> None:

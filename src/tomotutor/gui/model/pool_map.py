@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backend_bases import MouseButton, MouseEvent
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.path import Path
 from matplotlib.widgets import LassoSelector
 from qtpy.QtCore import Signal
 
+from tomotutor.gui.model.figure import ShownCanvas
 from tomotutor.gui.theme import Colours, class_colours
 from tomotutor.session.status import ItemView, PoolMap
 
@@ -22,7 +22,7 @@ _CLICK = 4  # pixels that a mouse may move in a click; a longer way is a lasso
 _MOST_NAMES = 20  # in the legend of the map
 
 
-class PoolMapCanvas(FigureCanvasQTAgg):
+class PoolMapCanvas(ShownCanvas):
     """What looks alike to the networks a session starts from lies close together, in the colour of its group.
 
     Items with a label are drawn larger, in the colour of their class; the current item has a ring, unless it is an

@@ -100,10 +100,11 @@ class ParticlesPage(QWidget):
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.slider.valueChanged.connect(self.grid.set_size)
         self.accept_button = quiet_button("Accept (Enter)", "make the predictions of the selected particles labels")
-        self.like_button = quiet_button("More like this (M)", "sort by likeness to the selected or current particle")
+        self.like_button = quiet_button("Like this (M)", "sort by likeness to the selected or current particle")
         self.average_button = quiet_button("Average (A)", "show the average of the selected particles")
         self.count = Line()
         self.contradicted = Notice()
+        self.contradicted.hide()
         bar = QHBoxLayout()
         bar.setSpacing(4)
         boxes = (self.show_box, self.class_box, self.sort_box, self.tomogram_box, self.text, self.look_box, self.slider)
@@ -228,10 +229,8 @@ class ParticlesPage(QWidget):
 
     def _tell_count(self) -> None:
         shown, chosen = len(self.grid.rows), len(self.grid.selected)
-        parts = [f"{shown:,} shown"]
-        if chosen:
-            parts.insert(0, f"{chosen:,} selected: {'keys label them' if self.grid.is_focused else 'click to label'}")
-        self.count.say(" · ".join(parts))
+        asked = "press a key" if self.grid.is_focused else "click to label"
+        self.count.say(f"{chosen:,} selected: {asked}" if chosen else f"{shown:,} shown")
 
     def _set_look(self, look: str) -> None:
         self._look = look
