@@ -446,3 +446,33 @@ def test_an_item_shows_its_newest_prediction_before_the_first_training(known_pag
     assert "no model" not in page.reason.text()
     hidden = next(r for r in range(80) if session.view(r).is_audit and session.view(r).label is None)
     assert session.view(hidden).teacher_probs == ()
+
+
+def test_a_selection_that_no_class_fits_becomes_a_class(page, press, qtbot):
+    session, particles = page.session, page.particles
+    rows = [row for row in particles.grid.rows.tolist() if not session.view(row).is_audit][:5]
+    press(Key.Key_Plus)
+    assert "select particles" in page.notice.text()
+    particles.grid.setFocus()
+    particles.grid.select(np.array(rows))
+    QTest.keyClick(particles.grid, Key.Key_Plus, Shift)  # where + is above another key
+    particles.asked.setTextValue("filament")
+    particles.asked.accept()
+    assert session.classes == ("ball", "slab", "filament", "junk")
+    assert session.labels() == dict.fromkeys(rows, "filament")
+    press(Key.Key_Z)
+    press(Key.Key_Z)
+    assert session.labels() == {} and session.classes == ("ball", "slab", "junk")
+
+
+def test_what_the_program_says_can_be_hidden_until_the_answer(known_page, press, qtbot):
+    page, session = known_page, known_page.session
+    row = next(r for r in range(80) if not session.view(r).is_audit and session.view(r).label is None)
+    session.show(session.ids[row])
+    qtbot.waitUntil(lambda: any(one._probs is not None for one in page.panel.rows.values()))
+    qtbot.mouseClick(page.view.blind, Left, pos=QPoint(8, page.view.blind.height() // 2))
+    assert all(one._probs is None for one in page.panel.rows.values())
+    assert page.reason.text() == "what the program says is hidden until you answer"
+    press(Key.Key_1)
+    press(Key.Key_B)
+    qtbot.waitUntil(lambda: any(one._probs is not None for one in page.panel.rows.values()))

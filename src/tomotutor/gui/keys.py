@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 from typing_extensions import override
 
+_SIGNS = (Qt.Key.Key_Plus, Qt.Key.Key_Slash)  # many keyboards have them above another key
 _TEXT = (QLineEdit, QPlainTextEdit, QTextEdit, QAbstractSpinBox, QComboBox)
 
 
@@ -92,7 +93,8 @@ class KeyFilter(QObject):
         if not is_here or QApplication.activeModalWidget() is not None:
             return None
         modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier  # type: ignore[attr-defined]
-        if modifiers == Qt.KeyboardModifier.NoModifier:
+        is_typed = modifiers == Qt.KeyboardModifier.ShiftModifier and event.key() in _SIGNS  # type: ignore[attr-defined]
+        if modifiers == Qt.KeyboardModifier.NoModifier or is_typed:
             return self._actions.get(event.key())  # type: ignore[attr-defined]
         if modifiers == Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier:
             return self._with_both.get(event.key())  # type: ignore[attr-defined]

@@ -120,7 +120,8 @@ class StatusLine(QWidget):
         if not said and status.round:
             said = "" if self._masks else f"accuracy {status.audit.describe()}"
         if not said:
-            said = "no model yet: label a few of each class" if not status.round else ""
+            answered = self._session.answers is not None  # and how right that is comes in a moment
+            said = "" if status.round or answered else "no model yet: label a few of each class"
         self.text.say(" · ".join(p for p in (f"{status.labeled:,} of {status.items:,} labeled{unsure}", said) if p))
         width = _WIDTHS.get(self._session.recipe.network.width, "")
         curve = self._session.curve

@@ -29,6 +29,7 @@ def actions_of(page: LabelPage) -> dict[int, Callable[[], object]]:
         key.Key_B: page.back,
         key.Key_M: particles.more_like,
         key.Key_A: particles.average,
+        key.Key_Plus: particles.ask_class,
         key.Key_R: page.train_or_cancel,
         key.Key_V: page.view.next_rendering,
         key.Key_N: page.column.toggle_references,

@@ -20,7 +20,7 @@ from tomotutor.gui.theme import Colours
 from tomotutor.session import Session
 from tomotutor.session.status import ItemView, PoolMap
 
-_TALL, _ROOMY = 630, 470  # pixels beside the classes that the next items need, which the grid shows, too; references
+_TALL, _ROOMY = 630, 440  # pixels beside the classes that the next items need, which the grid shows, too; references
 
 
 class LabelColumn(QWidget):

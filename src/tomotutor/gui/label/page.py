@@ -20,7 +20,7 @@ from tomotutor.gui.dialogs.opened import Dialogs
 from tomotutor.gui.label.actions import actions_of, keys_of
 from tomotutor.gui.label.answers import ClassPanel, MaskPanel
 from tomotutor.gui.label.column import LabelColumn
-from tomotutor.gui.label.reason import contradiction
+from tomotutor.gui.label.reason import blind, contradiction
 from tomotutor.gui.model.page import ModelPage
 from tomotutor.gui.notice import Notice
 from tomotutor.gui.particles.gallery import Gallery
@@ -119,6 +119,7 @@ class LabelPage(QWidget):
         self.view.sigma_changed.connect(self._set_sigma)
         self.view.mask_toggled.connect(self._set_masked)
         self.view.denoised_toggled.connect(self._look_at_others)
+        self.view.blind_toggled.connect(lambda _: self._show_answer())
         self.views.follow_controls(self.view)
         self.views.said.connect(self.say)
         self.particles.said.connect(self._say_in_passing)
@@ -325,6 +326,8 @@ class LabelPage(QWidget):
         """Show the newest answers for the item in front and those that come next."""
         item, is_early = self.session.current, not self.session.rounds and self.session.answers is None
         early = self.session.pool_map if is_early else None
+        if item is not None and item.label is None and self.view.blind.isChecked():
+            item = blind(item)
         self.column.show_item(item, early)
         self.panel.set_item(item, self._selected(item))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
+from tomotutor.gui.notice import Notice
 from tomotutor.session import Session
 from tomotutor.session.status import ItemView
 
+BLIND = "what the program says is hidden until you answer"
 _SURE = 0.9  # confidence from which a label that contradicts the prediction is remarked on
 
 
@@ -25,20 +28,20 @@ class Opinion:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.title, self.reason = QLabel(), QLabel()
+        self.title, self.reason = QLabel(), Notice()
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        for label in (self.title, self.reason):
-            label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long id pushes nothing
+        self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long id pushes nothing
 
     def show(self, item: ItemView | None, early: Any) -> None:
         """Show an item; `early` is the map of the pool before the first round, else None."""
         session, answers = self._session, self._session.answers
-        share = None if item is None or answers is None else less_disputed(answers.disagreement_N, item.row)
+        is_blind = item is not None and item.reason == BLIND
+        share = None if item is None or answers is None or is_blind else less_disputed(answers.disagreement_N, item.row)
         self.title.setText(describe(item))
         self.title.setToolTip(describe(item))
         has_model = bool(session.rounds) or answers is not None
-        self.reason.setText(reason(item, has_model=has_model, pool_map=early, less_disputed=share))
+        self.reason.say(reason(item, has_model=has_model, pool_map=early, less_disputed=share))
         self.reason.setToolTip(measured(item, masks=not session.one_class))
 
 
@@ -80,6 +83,11 @@ def reason(item: ItemView | None, *, has_model: bool, pool_map: Any = None, less
     if hidden:
         return "no model yet · check particle: its look-alikes are hidden until you answer"
     return f"no model yet · look-alikes: group {group + 1} of {pool_map.group_N.max() + 1}"
+
+
+def blind(item: ItemView) -> ItemView:
+    """Return an item of which nothing is told until it is answered, as of a check particle."""
+    return dataclasses.replace(item, teacher_probs=(), student_probs=(), disagreement=None, reason=BLIND)
 
 
 def less_disputed(disagreement_N: np.ndarray, row: int) -> float | None:

@@ -1,4 +1,4 @@
-"""How the current item is looked at: rendering, surface, smoothing, mask, denoised."""
+"""How the current item is looked at: rendering, surface, smoothing, mask, denoised, with or without predictions."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class ViewControls(QWidget):
     sigma_changed = Signal(float)
     mask_toggled = Signal(bool)
     denoised_toggled = Signal(bool)
+    blind_toggled = Signal(bool)
 
     def __init__(
         self, renderings: list[str], density_percent: float, sigma: float, *, volumes: bool, denoised: bool
@@ -53,6 +54,8 @@ class ViewControls(QWidget):
         )
         self.denoised.setVisible(denoised)
         self.denoised.toggled.connect(self.denoised_toggled)
+        self.blind = self._box(first, "Blind", "hide what the program says of an item until it is answered", False)
+        self.blind.toggled.connect(self.blind_toggled)
         first.addStretch(1)
         self.level = self._slider(
             second, "surface", 1, 20, round(density_percent), "densest share of the voxels inside the surface, %"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from napari import current_viewer
 
+from tomotutor.base.errors import TomoTutorError
 from tomotutor.formats.label_csv import read_labels
 from tomotutor.formats.particles.relion import read_relion
 from tomotutor.formats.particles.table import TomogramEntry, in_frame
 from tomotutor.formats.volumes.mrc import open_mrc
+from tomotutor.gui.dock import dock_in
 from tomotutor.session.sample import sample_data
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -33,6 +36,15 @@ def _layers(name: str) -> list[LayerData]:
         "opacity": 0.5,
     }
     return [(np.asarray(mrc.data), {"name": name}, "image"), (zyx_voxel, picks, "points")]
+
+
+def session() -> list[LayerData]:
+    """Make a session on both sample tomograms, in a temporary folder, and open it in the viewer in use; no layers."""
+    viewer = current_viewer()
+    if viewer is None:
+        raise TomoTutorError("the sample session opens in a window of napari, and there is none")
+    dock_in(viewer).welcome.open_sample()
+    return []
 
 
 def tomogram_1() -> list[LayerData]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QLineEdit, QSlider, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.background import Background, told
@@ -22,6 +22,7 @@ from tomotutor.gui.particles.looks import LOOKS
 from tomotutor.gui.particles.thumbnails import Thumbnails
 from tomotutor.gui.theme import Colours, class_colours
 from tomotutor.session import Session
+from tomotutor.session import classes as changes
 
 T = TypeVar("T")
 
@@ -99,9 +100,10 @@ class ParticlesPage(QWidget):
         self.slider.setToolTip("size of the pictures")
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.slider.valueChanged.connect(self.grid.set_size)
-        self.accept_button = quiet_button("Accept (Enter)", "make the predictions of the selected particles labels")
+        self.accept_button = quiet_button("Accept (⏎)", "Enter: make the predictions of the selected particles labels")
         self.like_button = quiet_button("Like this (M)", "sort by likeness to the selected or current particle")
         self.average_button = quiet_button("Average (A)", "show the average of the selected particles")
+        self.new_button = quiet_button("New class (+)", "none of these: the selected particles become a class")
         self.count = Line()
         self.contradicted = Notice()
         self.contradicted.hide()
@@ -111,7 +113,7 @@ class ParticlesPage(QWidget):
         for widget in boxes:
             bar.addWidget(widget)
         bar.addWidget(self.count, 1)
-        for button in (self.accept_button, self.like_button, self.average_button):
+        for button in (self.accept_button, self.new_button, self.like_button, self.average_button):
             bar.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -125,11 +127,13 @@ class ParticlesPage(QWidget):
         self.grid.opened.connect(lambda row: self.opened.emit(self._session.ids[row]))
         self.grid.accepted.connect(self.accept)
         self.accept_button.clicked.connect(lambda: self.accept())
+        self.new_button.clicked.connect(lambda: self.ask_class())
         self.like_button.clicked.connect(lambda: self.more_like())
         self.average_button.clicked.connect(lambda: self.average())
         masks = not self._session.one_class
         self.average_button.setVisible(self._session.pool.ndim == 3)
-        self.accept_button.setVisible(not masks)
+        for button in (self.accept_button, self.new_button):
+            button.setVisible(not masks)
 
     def _combo(self, names: object, tip: str, width: int = 9) -> QComboBox:
         box = QComboBox()
@@ -261,6 +265,25 @@ class ParticlesPage(QWidget):
         rows = self.grid.selected
         if len(rows):
             self._many(lambda: self._session.accept(rows.tolist()), "accepted as predicted")
+
+    def ask_class(self) -> None:
+        """Ask what the class of the selection is called, which none of those there are fits."""
+        if self._session.is_segmentation or not len(self.grid.selected):
+            self.said.emit("select particles in the grid first: + makes them a class of their own")
+            return
+        self.asked = QInputDialog(self)
+        self.asked.setWindowTitle("New class")
+        self.asked.setLabelText(f"name of the class of the {len(self.grid.selected):,} selected")
+        self.asked.textValueSelected.connect(self._label_new)
+        self.asked.open()
+
+    def _label_new(self, name: str) -> None:
+        def add() -> bool:
+            self._session.change_classes(changes.add(self._session.class_table, name.strip()))
+            return True
+
+        if self._try(add):
+            self.label(name.strip())
 
     def _many(self, function: Callable[[], int], text: str) -> None:
         chosen = len(self.grid.selected)

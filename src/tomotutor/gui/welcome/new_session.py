@@ -90,6 +90,8 @@ class NewSessionPage(QWidget):
         self.voxel_size = FloatSpinBox(
             label="voxel size, Å", value=0, min=0, max=1000, step=0.1, tooltip="0: from the file"
         )
+        for size in (self.pixel_size, self.voxel_size):
+            size.native.setSpecialValueText("as the files say")  # in place of 0
         self.protein = ComboBox(label="protein is", choices=["as usual for this input", *offered("protein")])
         self.task = ComboBox(label="asked for", choices=list(TASKS))
         self.classes = LineEdit(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import CancelledError
 from tomotutor.data.options import Source
@@ -21,7 +21,7 @@ from tomotutor.gui.label.slices import to_image
 _READ, _SHOWN = 24, 6  # items that are read, and those of them that are shown
 _SURE = 3.0  # standard errors from which the contrast is told
 _SLICES, _EDGE = 5, 256  # of the slab: slices, and pixels of its longer edge at most
-_HIGH = 84  # pixels of a picture on the screen
+_HIGH, _GAP, _ACROSS = 62, 3, 3  # pixels of an item's picture and between two, and items in a line
 
 
 @dataclass(frozen=True)
@@ -137,39 +137,41 @@ class PreviewView(QWidget):
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.pictures: list[QLabel] = []
-        self._row = QHBoxLayout()
-        self._row.setSpacing(3)
-        self._row.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        self._grid = QGridLayout()
+        self._grid.setSpacing(_GAP)
+        self._grid.setAlignment(Qt.AlignmentFlag.AlignLeft)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 2, 0, 2)
         layout.addWidget(self.text)
-        layout.addLayout(self._row)
+        layout.addLayout(self._grid)
 
     def say(self, text: str) -> None:
         """Show a sentence without pictures; "" shows nothing."""
-        self._show(text, [])
+        self._show(text, None, [])
 
     def show_preview(self, preview: Preview) -> None:
-        """Show a preview."""
-        slab = [_painted(preview.slab)] if preview.slab else []
+        """Show a preview: the slab, and beside it the items in two lines."""
         items = [to_image(picture) for picture in preview.pictures]
-        self._show(preview.text, [*slab, *items])
+        self._show(preview.text, _painted(preview.slab) if preview.slab else None, items)
 
-    def _show(self, text: str, images: list[QImage]) -> None:
+    def _show(self, text: str, slab: QImage | None, items: list[QImage]) -> None:
         self.text.setText(text)
         for label in self.pictures:
-            self._row.removeWidget(label)
+            self._grid.removeWidget(label)
             label.deleteLater()
         self.pictures = []
-        for image in images:
-            label = QLabel()
-            label.setPixmap(QPixmap.fromImage(image.scaledToHeight(_HIGH, Qt.TransformationMode.SmoothTransformation)))
-            self._row.addWidget(label)
-            self.pictures.append(label)
-        while self.pictures and sum(p.pixmap().width() + 3 for p in self.pictures) > max(self.width(), 300):
-            last = self.pictures.pop()  # there is no room for it
-            self._row.removeWidget(last)
-            last.deleteLater()
+        if slab is not None:
+            room = max(self.width(), 300) - _ACROSS * (_HIGH + _GAP)
+            self._add(slab, room, 2 * _HIGH + _GAP, 0, 0, 2)
+        for number, image in enumerate(items):
+            self._add(image, _HIGH, _HIGH, number // _ACROSS, 1 + number % _ACROSS, 1)
+
+    def _add(self, image: QImage, width: int, height: int, row: int, column: int, lines: int) -> None:
+        label = QLabel()
+        smooth, whole = Qt.TransformationMode.SmoothTransformation, Qt.AspectRatioMode.KeepAspectRatio
+        label.setPixmap(QPixmap.fromImage(image.scaled(width, height, whole, smooth)))
+        self._grid.addWidget(label, row, column, lines, 1)
+        self.pictures.append(label)
 
 
 def _painted(slab: Slab) -> QImage:
