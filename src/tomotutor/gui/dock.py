@@ -111,7 +111,7 @@ class TomoTutorDock(QWidget):
         self._opening = folder
         self._say(f"opening {folder.name} …")
         try:
-            session, problem = wait_for(partial(_open, folder))
+            session, held = wait_for(partial(_open, folder))
         except MovedInputError as problem:
             self._say(str(problem), "Where is it now?", partial(self._find, folder, problem.gone, again))
             return False
@@ -126,8 +126,8 @@ class TomoTutorDock(QWidget):
         self._say("")
         settings.add_recent(folder)
         self._show(session, note)
-        if problem and self.page is not None:
-            self._say(f"{problem}. Until then it is here to look at", "Try again", partial(self._replace, self, again))
+        if held and self.page is not None:
+            self._say(f"{held}. Until then it is here to look at", "Try again", partial(self._replace, self, again))
         return True
 
     def _find(self, folder: Path, gone: str, again: Callable[[], object]) -> None:

@@ -22,6 +22,7 @@ from typing_extensions import override
 from vispy.gloo import gl
 
 from tomotutor.gui.canvas.views import PARTICLE, SHEET
+from tomotutor.gui.dialogs.export import ExportDialog
 from tomotutor.gui.dock import TomoTutorDock, dock_in
 from tomotutor.gui.label.page import LabelPage
 from tomotutor.session.sample import create_sample_session
@@ -98,6 +99,11 @@ class _Paints(QObject):
         self.count = 0
         self._widget = widget
         widget.installEventFilter(self)
+
+    def wait(self) -> None:
+        """Wait until it is painted from now on."""
+        self.count = 0
+        _until(lambda: self.count, "the grid")
 
     @override
     def eventFilter(self, target: QObject, event: QEvent) -> bool:
@@ -176,8 +182,7 @@ class _Window:
                 return known
 
             _until(is_known, "the answers")
-            before = paints.count
-            _until(lambda before=before: paints.count > before, "the grid")
+            paints.wait()
             found.append(1e3 * (time.perf_counter() - start))
         session.answers_changed.disconnect(told.append)
         return found
@@ -190,11 +195,11 @@ class _Window:
         paints, bar = _Paints(grid.viewport()), grid.verticalScrollBar()
         for k in range(count):
             _spin(0.03)
-            before, start = paints.count, time.perf_counter()
+            paints.count, start = 0, time.perf_counter()
             bar.setValue(int(rng.integers(bar.maximum())) if k % 5 == 0 else bar.value() + 3 * bar.singleStep())
             if bar.value() >= bar.maximum():
                 bar.setValue(0)
-            _until(lambda before=before: paints.count > before, "the grid")
+            _until(lambda: paints.count, "the grid")
             found.append(1e3 * (time.perf_counter() - start))
         return found
 
@@ -276,6 +281,7 @@ def _particles(folder: Path, keys: int) -> Figures:
     window = _Window(folder)
     QTest.mouseClick(window.page.rounds.export, _LEFT)
     dialog = window.page.dialogs["export"]
+    assert isinstance(dialog, ExportDialog)
     dialog.folder.setText(str(folder / "out"))
     dialog.format.setCurrentIndex(dialog.format.findData("averages"))
     QTest.mouseClick(dialog.start, _LEFT)
