@@ -13,6 +13,8 @@ from tomotutor.session.report import Judged
 
 _MANY, _LONG = 6, 20  # classes whose columns have numbers, and characters of a name
 _NARROW = 18  # pixels of a column
+_LOW, _HIGH = 22, 30  # of a line, with many classes and with few
+_SMALL, _USUAL = 9, 12  # of a number, likewise: two digits in a narrow column
 
 
 def _numbered(classes: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -33,6 +35,7 @@ class ConfusionTable(Table):
         super().__init__([])
         self._colours, self._judged, self._names = colours, Judged.none(), tuple[str, ...]()
         self.verticalHeader().show()
+        self.setTextElideMode(Qt.TextElideMode.ElideNone)  # a number says more than dots, even where it is cramped
         self.horizontalHeader().setMinimumSectionSize(_NARROW)
         self.cellClicked.connect(self.clicked_cell)
 
@@ -44,6 +47,9 @@ class ConfusionTable(Table):
         self.setRowCount(len(classes))
         self.setColumnCount(len(classes))
         many = len(classes) > _MANY
+        self.verticalHeader().setDefaultSectionSize(_LOW if many else _HIGH)
+        font = self.font()
+        font.setPixelSize(_SMALL if many else _USUAL)
         self.setVerticalHeaderLabels([f"{k} {_short(n)}" if many else _short(n) for k, n in _numbered(classes)])
         self.setHorizontalHeaderLabels([str(k) if many else _short(name) for k, name in _numbered(classes)])
         for k, name in _numbered(classes):
@@ -54,6 +60,7 @@ class ConfusionTable(Table):
         for (i, j), count in np.ndenumerate(counts):
             cell = QTableWidgetItem(str(count) if count else "")
             cell.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+            cell.setFont(font)
             cell.setToolTip(f"{count} labeled {classes[i]}, predicted {classes[j]}; click to see them")
             if count:
                 cell.setBackground(
