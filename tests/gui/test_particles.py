@@ -377,10 +377,9 @@ def test_labeled_look_alikes_stand_beside_the_particle(known_page, press, qtbot)
 
 def test_an_export_uses_the_scores_that_were_counted(page, qtbot, tmp_path):
     session = page.session
+    session.automatic = False
     answer_truthfully(session, 10)
-    session.wait(120)
-    if not session.rounds:
-        session.run_round()
+    session.run_round()
     kept = session.folder / "rounds" / f"{session.status.round:04d}" / "pool.npz"
     kept.unlink(missing_ok=True)
     qtbot.mouseClick(page.rounds.export, Left)
