@@ -74,7 +74,6 @@ def _bench(args: argparse.Namespace) -> None:
         from tomotutor.benchmark.machine.answers import make_embedded_session
         from tomotutor.gui.screen_bench import screen
 
-
         benches["screen"] = lambda: screen(make_embedded_session)
     for name in benches if args.name == "all" else [args.name]:
         run_bench(name, benches[name], Path(args.out) if args.out else None)

@@ -66,7 +66,7 @@ def compare(session: Session, labels: Iterable[tuple[str, Any, str]]) -> Agreeme
     """
     from sklearn.metrics import cohen_kappa_score
 
-    if session.is_segmentation:
+    if not session.one_class:
         raise TomoTutorError(f"{session.folder}: its labels are masks, which are not compared")
     state, own, theirs = session.state, session.labels(), dict[int, tuple[str, Any, str]]()
     for one in labels:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import filelock
 
-from tomotutor.base.errors import TomoTutorError, reason, shown
+from tomotutor.base.errors import LockedError, TomoTutorError, reason, shown
 
 _LOCK = ".lock"
 _TAKING = ".lock.take"  # held for a moment by who frees a lost lock, so that two do not do it at once

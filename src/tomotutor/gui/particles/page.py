@@ -268,7 +268,7 @@ class ParticlesPage(QWidget):
 
     def ask_class(self) -> None:
         """Ask what the class of the selection is called, which none of those there are fits."""
-        if self._session.is_segmentation or not len(self.grid.selected):
+        if not self._session.one_class or not len(self.grid.selected):
             self.said.emit("select particles in the grid first: + makes them a class of their own")
             return
         self.asked = QInputDialog(self)
