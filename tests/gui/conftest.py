@@ -140,7 +140,8 @@ def dock(shared_window, qtbot, request):
     viewer.window.add_dock_widget(widget, name="TomoTutor", area="right")
     yield widget
     widget.leave()
-    if request.node.rep_call.failed or not viewer.window._qt_window.isVisible():
+    called = getattr(request.node, "rep_call", None)  # none where another fixture failed
+    if called is None or called.failed or not viewer.window._qt_window.isVisible():
         shared_window.close()
         return
     for one in {widget, *docks_of(viewer)}:

@@ -4,12 +4,13 @@ import threading
 import time
 import weakref
 
+import psygnal
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 from shiboken6 import isValid
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.gui.background import Background, told
+from tomotutor.gui.background import Background, hear_threads, told
 from tomotutor.gui.welcome.page import WelcomePage
 
 
@@ -103,3 +104,28 @@ def test_a_page_that_is_gone_hears_nothing(qtbot, tmp_path):
         qtbot.waitUntil(lambda: tried == [1])
         qtbot.wait(100)
     assert problems == []
+
+
+def test_a_listener_that_is_gone_takes_no_other_s_news(qtbot):
+    class Source:
+        told = psygnal.Signal(int)
+
+    class Listener:
+        def __init__(self, heard):
+            self.heard = heard
+
+        def hear(self, number):
+            self.heard.append(number)
+
+    hear_threads()
+    source, heard = Source(), []
+    gone, stays = Listener(heard), Listener(heard)
+    source.told.connect(gone.hear, thread="main")
+    source.told.connect(stays.hear, thread="main")
+    thread = threading.Thread(target=source.told.emit, args=(1,))
+    thread.start()
+    thread.join()
+    del gone
+    qtbot.waitUntil(lambda: bool(heard))
+    qtbot.wait(30)
+    assert heard == [1]

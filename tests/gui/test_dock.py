@@ -197,9 +197,7 @@ def test_the_page_asks_what_networks_start_from(dock, qtbot, weights, array_file
     assert dialog.answer["start"] == str(weights)
 
 
-@pytest.mark.parametrize(
-    "change", [("kind", "folder of 2D images"), ("recipe", "paper"), ("task", "a mask for each image")]
-)
+@pytest.mark.parametrize("change", [("recipe", "paper"), ("task", "a mask for each image")])
 def test_where_networks_can_only_start_from_scratch(dock, qtbot, weights, change, array_file, tmp_path):
     dialog = NewSessionPage()
     qtbot.addWidget(dialog)

@@ -271,7 +271,7 @@ def test_the_paper_and_masks_keep_their_rounds():
 
     assert preset("paper", 3).query.between == "round"
     assert preset("app", 2, task="segmentation").query.between == "round"
-    with pytest.raises(TomoTutorError, match="set it to round"):
+    with pytest.raises(TomoTutorError, match="expected round"):
         preset("app", 2, task="segmentation").replace(between="margin")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import psygnal
-from psygnal.qt import start_emitting_from_queue
-from qtpy.QtCore import QCoreApplication, QEventLoop, QTimer
+from qtpy.QtCore import QCoreApplication, QEventLoop, Qt, QTimer
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.gui.garbage import collect_in_main_thread
@@ -23,8 +22,27 @@ def hear_threads() -> None:
     """Bring signals of other threads to the main one, where they are connected with `thread="main"`; keep Qt's objects
     out of the hands of other threads.
     """
-    start_emitting_from_queue(msec=_EMIT_MS)
+    if not _timer().isActive():
+        _timer().start(_EMIT_MS)
     collect_in_main_thread()
+
+
+@cache
+def _timer() -> QTimer:
+    timer = QTimer()
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    timer.timeout.connect(_deliver)
+    return timer
+
+
+def _deliver() -> None:
+    """Bring what waits to its listeners; one that is gone with its page meanwhile is none."""
+    while True:
+        try:
+            return psygnal.emit_queued()
+        except psygnal.EmitLoopError as problem:
+            if not isinstance(problem.__cause__, ReferenceError):
+                raise
 
 
 def told(problem: Exception) -> str:
