@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -356,3 +357,24 @@ def test_masks_do_not_tell_their_classes(whole, tmp_path):
     with pytest.raises(TomoTutorError, match=r"no copy of session\.toml, and the labels do not say"):
         repair_session(folder)
     assert (folder / "session.toml").read_text() == "["
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_bit_in_what_the_input_looked_like_does_not_lock_the_session(long_log, tmp_path, copies):
+    folder = tmp_path / "copy"
+    shutil.copytree(long_log, folder)
+    if not copies:
+        shutil.rmtree(folder / "backups")
+    with closing(sqlite3.connect(folder / "labels.sqlite")) as connection, connection:
+        (text,) = connection.execute("SELECT value FROM meta WHERE key = 'inputs'").fetchone()
+        at = text.index('"projection_RD": [[') + len('"projection_RD": [[')
+        at += text[at] == "-"
+        changed = text[:at] + ("1" if text[at] == "3" else "3") + text[at + 1 :]
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'inputs'", (changed,))
+    with pytest.raises(TomoTutorError, match=r"labels\.sqlite: damaged.*looked like is damaged.*'tomotutor repair"):
+        Session(folder)
+    told = " ".join(repair_session(folder))
+    assert ("what the input looked like is lost" in told) == (not copies)
+    with Session(folder) as session:
+        assert session.status.labeled == 24
+    assert "nothing is wrong" in repair_session(folder)[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,17 @@ class Fingerprint:
         projection_RD = tuple(tuple(round(v, 4) for v in values) for values in _project(pool, rows).tolist())
         return Fingerprint(pool.shape, pool.voxel_size_angst, tuple(rows.tolist()), projection_RD, _digest(copied))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, with a sum over them: a bit that turns one number into another is found by it alone."""
+        values = dataclasses.asdict(self)
+        return {**values, "sum": _sum(values)}
+
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Fingerprint:
-        """Read plain values back."""
+        """Read plain values back; ValueError where they are damaged. Those of earlier versions have no sum."""
+        values = dict(values)
+        if values.pop("sum", None) not in (None, _sum(values)):
+            raise ValueError("what an input looked like is damaged")
         projection_RD = tuple(tuple(map(float, found)) for found in values["projection_RD"])
         rows, shape = tuple(values["rows"]), tuple(values["shape"])
         whole = all(type(row) is int and row >= 0 for row in rows) and len(rows) == len(projection_RD)
@@ -107,6 +116,10 @@ class Fingerprint:
                 f"{copied.path}: this is the session's own copy of its particle list, and it was changed, so labels "
                 "might move to other particles; copy the original list there, or make a new session"
             )
+
+
+def _sum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _spread(pool: Pool) -> np.ndarray:

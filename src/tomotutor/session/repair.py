@@ -19,7 +19,7 @@ from tomotutor.data.pool import concat, find_twins
 from tomotutor.session.bulk import CLASS_CHECKS, read_checks
 from tomotutor.session.classes import Classes
 from tomotutor.session.database import BACKUPS, LAYOUT, NAME, TABLES, Database
-from tomotutor.session.inputs import INPUTS, from_json, open_all, read_inputs
+from tomotutor.session.inputs import INPUTS, from_json, open_all, read_inputs, without_fingerprints
 from tomotutor.session.label_log import Entry, replay
 from tomotutor.session.labels import labels_of
 from tomotutor.session.lock import take_lock
@@ -136,6 +136,8 @@ def repair_session(folder: Path) -> list[str]:
         whole.meta = _meta(damaged, whole, copies)
         items = _complete_items(folder, whole, bool(copies))
         items += _class_checks(whole)
+        if any(one.fingerprint is None for one in from_json(whole.meta.get(INPUTS, "[]"))):
+            items.append("what the input looked like is lost: when it is opened next, it is taken for the right one")
         whole.entries = {seq: e for seq, e in whole.entries.items() if entry_fits(e, len(whole.items))}
         whole.last = max([whole.last, *whole.entries])
         _write(path, whole)
@@ -226,11 +228,13 @@ def _keep(path: Path) -> Path | None:
 def _meta(damaged: Rows, whole: Rows, copies: Iterable[Path]) -> dict[str, str]:
     """Return the values kept, with the newest list of inputs that can be read."""
     found = {**whole.meta, "schema": str(LAYOUT)}
-    candidates = [damaged.meta, *(Rows.read(copy).meta for copy in reversed(list(copies)))]
-    for meta in candidates:
-        with suppress(TomoTutorError, ValueError):
-            if from_json(meta.get(INPUTS, "[]")):
-                return {**found, INPUTS: meta[INPUTS]}
+    metas = [damaged.meta, *(Rows.read(copy).meta for copy in reversed(list(copies)))]
+    texts = [meta.get(INPUTS, "[]") for meta in metas]
+    for known in (str, without_fingerprints):  # what inputs looked like is given up last, and taken as it is then
+        for text in texts:
+            with suppress(TomoTutorError, ValueError):
+                if from_json(known(text)):
+                    return {**found, INPUTS: known(text)}
     found.pop(INPUTS, None)
     return found
 
