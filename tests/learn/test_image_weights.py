@@ -118,16 +118,24 @@ def test_a_session_of_images_keeps_them_and_answers_from_its_first_labels(tmp_pa
         assert (session.answers.class_N == y).mean() > 0.9
 
 
-@pytest.mark.parametrize("wrong", ["cut", "other", "volumes"])
+@pytest.mark.parametrize("wrong", ["cut", "other", "volumes", "pickle", "nan"])
 def test_a_file_that_does_not_fit_is_refused_in_a_sentence(tmp_path, file, array_file, capsys, wrong):
     if wrong == "cut":
         file.write_bytes(file.read_bytes()[:1000])
     if wrong == "other":
         save_file({"conv1.weight": torch.zeros(1)}, file)
+    if wrong == "pickle":
+        file = file.rename(file.with_suffix(".pth"))
+    if wrong == "nan":
+        save_file({**theirs(), "bn1.running_var": torch.full((64,), 1e6)}, file)
+        array_file = tmp_path / "images.npz"
+        np.savez(array_file, x=np.random.default_rng(0).normal(size=(8, 72, 72)).astype(np.float32))
     new = ["new", tmp_path / "s", "--array", array_file, "--classes", "ball,slab", "--start", file]
+    new += ["--ndim", "2"] if wrong == "nan" else []
     assert main([*map(str, new)]) == 1
     said = capsys.readouterr().err
     expected = {"cut": "cannot be read", "other": "holds another network", "volumes": "images of more than 64 pixels"}
+    expected |= {"pickle": "save its tensors as a .safetensors file", "nan": "no finite 16-bit ones"}
     assert expected[wrong] in said and "Traceback" not in said
     assert not (tmp_path / "s").exists()
 

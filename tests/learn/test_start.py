@@ -97,7 +97,7 @@ def test_a_folder_and_a_file_in_it_are_found(weights, shipped):
     assert find_start("pretrained")[0] == shipped
     with pytest.raises(
         TomoTutorError,
-        match=r"nowhere: no such file or folder; expected pretrained, scratch, a folder of weights or a session",
+        match=r"nowhere: no such file or folder; expected .* for images, a .safetensors file",
     ):
         find_start("nowhere")
     with pytest.raises(

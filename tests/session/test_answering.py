@@ -6,36 +6,20 @@ import threading
 import numpy as np
 import pytest
 
-from helpers import FAST, answer_truthfully, two_kinds
+from helpers import answer_truthfully
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.data.sources import Source
 from tomotutor.session import Session, bulk
 from tomotutor.session import classes as changes
-from tomotutor.session.create import create_session
 from tomotutor.session.pool_embedding import FOLDER
 
 N = 80
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A session that starts pretrained, mapped and embedded, without a label."""
-    folder = tmp_path_factory.mktemp("made")
-    x, y = two_kinds(N, 16)
-    np.savez(folder / "a.npz", x=x, y=y)
-    settings = {**FAST, "between": "uherding", "learning_rate": "0.01", "audit_share": "8"}
-    del settings["start"]
-    create_session(folder / "s", Source("array", str(folder / "a.npz")), ["ball", "slab"], settings=settings)
-    with Session(folder / "s") as session:
-        session.map_pool()
-    return folder / "s"
-
-
 @pytest.fixture
-def session(made, tmp_path):
+def session(mapped_session, tmp_path):
     import shutil
 
-    shutil.copytree(made, tmp_path / "s")
+    shutil.copytree(mapped_session, tmp_path / "s")
     with Session(tmp_path / "s") as opened:
         yield opened
 
@@ -91,10 +75,10 @@ def test_check_particles_never_enter_the_head(session):
     assert not checks & set(session.answering.groups()[0].rows.tolist())
 
 
-def test_answers_come_in_the_background_while_labels_go_on(made, tmp_path):
+def test_answers_come_in_the_background_while_labels_go_on(mapped_session, tmp_path):
     import shutil
 
-    shutil.copytree(made, tmp_path / "s")
+    shutil.copytree(mapped_session, tmp_path / "s")
     with Session(tmp_path / "s", live=True) as session:
         come, rows = threading.Event(), []
         session.answers_changed.connect(lambda changed: (rows.append(changed), come.set()))

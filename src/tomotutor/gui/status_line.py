@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QProgressBar, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from tomotutor.base.progress import Progress
 from tomotutor.gui.background import Background
@@ -69,7 +69,6 @@ class StatusLine(QWidget):
         self.automatic.toggled.connect(self.automatic_toggled)
         self.bar = QProgressBar()
         self.bar.setMinimumWidth(230)
-        self.bar.setMaximumWidth(320)
         self.train = quiet_button("Train now (R)", "train on all labels now")
         self.train.clicked.connect(lambda: self.train_wanted.emit())
         self.classes = quiet_button("Classes…", "add, rename, merge, recolour or reorder classes")
@@ -82,13 +81,16 @@ class StatusLine(QWidget):
         self.imports.setVisible(not self._masks)
         self.close_button = quiet_button("Close", "close the session; everything is saved already")
         self.close_button.clicked.connect(lambda: self.close_wanted.emit())
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
         row.setSpacing(4)
-        row.addWidget(self.text, 3)
         row.addWidget(self.bar, 1)
         for widget in (self.train, self.automatic, self.classes, self.imports, self.export, self.close_button):
             row.addWidget(widget)
+        rows = QVBoxLayout(self)  # beside the buttons the words would be cut in a small window
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(2)
+        rows.addWidget(self.text)
+        rows.addLayout(row)
 
     def set_automatic(self, on: bool) -> None:
         """Set the switch."""

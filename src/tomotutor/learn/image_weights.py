@@ -75,6 +75,8 @@ def image_tensors(path: Path, channels: int, part: str) -> dict[str, Tensor]:
     }
     if channels == 1:
         tensors["stem.0.weight"] = tensors["stem.0.weight"].sum(1, keepdim=True)
+    if not all(tensor.half().isfinite().all() for tensor in tensors.values() if tensor.is_floating_point()):
+        raise TomoTutorError(f"{path}: holds numbers that are no finite 16-bit ones; {EXPECTED}")
     return tensors
 
 

@@ -89,11 +89,17 @@ def find_start(name: str) -> tuple[Path, dict[str, Any]]:
     path = Path(name)
     if not path.exists():
         raise TomoTutorError(
-            f"{path}: no such file or folder; expected pretrained, scratch, a folder of weights or a session"
+            f"{path}: no such file or folder; expected pretrained, scratch, a folder of weights, a session or, for "
+            "images, a .safetensors file"
         )
     folder = path if path.is_dir() else path.parent
     if path.suffix == ".safetensors" and path.stem not in PARTS:
         return path, image_card(path)
+    if path.suffix in (".pth", ".pt", ".bin"):
+        raise TomoTutorError(
+            f"{path}: a pickle, which could run a program when it is read; save its tensors as a .safetensors file "
+            "(docs/pretraining.md says how)"
+        )
     if not (folder / "session.toml").is_file():
         return folder, read_card(folder)
     rounds = sorted(path for path in (folder / "rounds").glob("[0-9]*") if path.is_dir())
