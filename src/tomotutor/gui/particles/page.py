@@ -233,8 +233,8 @@ class ParticlesPage(QWidget):
 
     def _tell_count(self) -> None:
         shown, chosen = len(self.grid.rows), len(self.grid.selected)
-        asked = "press a key" if self.grid.is_focused else "click to label"
-        self.count.say(f"{chosen:,} selected: {asked}" if chosen else f"{shown:,} shown")
+        asked = "a key labels" if self.grid.is_focused else "click to label"  # short: a small window cuts more
+        self.count.say(f"{asked} {chosen:,}" if chosen else f"{shown:,} shown")
 
     def _set_look(self, look: str) -> None:
         self._look = look
