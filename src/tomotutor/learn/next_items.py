@@ -139,7 +139,7 @@ def order_next(
     )
     strategy = STRATEGIES[rule](Recipe(strategy=rule, query_size=batch, seed=seed))
     utility_N = strategy.score(candidates)
-    order = ask_order(strategy, candidates)
+    order = ask_order(strategy, candidates, utility_N)
     reasons = _reasons(rule, candidates, class_names, None if group_N is None else group_N[rows])
     return Next(rows[order], utility_N[order], NUMBERS[rule], tuple(reasons[i] for i in order.tolist()))
 

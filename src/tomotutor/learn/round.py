@@ -235,7 +235,7 @@ def run_round(view: RoundView, recipe: Recipe, compute: Compute, report: Report 
         unlabeled_rows=np.union1d(view.candidate_rows, view.open_rows),
     )
     strategy.fit(candidates)
-    order = ask_order(strategy, candidates)
+    order = ask_order(strategy, candidates, strategy.score(candidates))
     seconds["select"] = time.perf_counter() - clock
     teacher, student = scores["teacher"], scores["student"]
     return RoundResult(

@@ -128,7 +128,8 @@ def test_selection_is_k_different_candidates(name):
 
 
 def test_the_queue_holds_every_candidate_with_the_selection_in_front(name):
-    order = ask_order(*made(name))
+    strategy, candidates = made(name)
+    order = ask_order(strategy, candidates, strategy.score(candidates))
     assert sorted(order.tolist()) == list(range(N))
     strategy, candidates = made(name)
     utility = strategy.score(candidates)

@@ -80,6 +80,22 @@ def test_uherding_by_plain_loops():
     assert expected != asked("max_herding", 4, candidates).tolist()
 
 
+@pytest.mark.parametrize("name", ["max_herding", "uherding"])
+def test_the_best_of_many_is_found_without_looking_at_all_of_them(name):
+    candidates = make(n=500)
+    strategy = STRATEGIES[name](Recipe(strategy=name))
+    x, weight = unit_about_mean(candidates), strategy.weight(candidates)
+    square = strategy.bandwidth(x[500:].astype(np.float32)) ** 2
+    kernel = np.exp(-np.square(x[:, None] - x[None]).sum(2) / square)
+    cover, expected = kernel[:500, 500:].max(1), []
+    for _ in range(25):
+        gain = weight @ np.maximum(kernel[:500, :500] - cover[:, None], 0)
+        gain[expected] = -1
+        expected.append(int(gain.argmax()))
+        cover = np.maximum(cover, kernel[:500, expected[-1]])
+    assert asked(name, 25, candidates).tolist() == expected
+
+
 def test_uherding_without_labels_is_max_herding():
     candidates = make(0)
     assert asked("uherding", 8, candidates).tolist() == asked("max_herding", 8, candidates).tolist()

@@ -282,11 +282,11 @@ def fill(picked: Sequence[int] | np.ndarray, utility_N: np.ndarray, k: int, cand
     return np.concatenate([first, ranked[~np.isin(ranked, first)]])[:k]
 
 
-def ask_order(strategy: Strategy, candidates: Candidates) -> np.ndarray:
-    """Return all candidates in the order to ask: the M the strategy selects (M = query_size), then the rest by utility.
+def ask_order(strategy: Strategy, candidates: Candidates, utility_N: np.ndarray) -> np.ndarray:
+    """Return all candidates in the order to ask: the M the strategy selects (M = query_size), then the rest by utility,
+    which is what the strategy scored them.
 
     Labels keep coming while the next round trains, so the queue needs an order beyond M.
     """
-    utility_N = strategy.score(candidates)
     k = min(strategy.recipe.query.query_size, len(candidates))
     return fill(strategy.select(utility_N, k, candidates), utility_N, len(candidates), candidates)

@@ -11,8 +11,10 @@ BLOCK = 2**25  # distances held at a time (128 MB)
 
 def squared_distances(a_ND: np.ndarray, b_MD: np.ndarray) -> np.ndarray:
     """Return ‖a_i − b_j‖² as (N, M) float32, never negative."""
-    a_N, b_M = np.square(a_ND).sum(1), np.square(b_MD).sum(1)
-    return np.maximum(a_N[:, None] + b_M - 2 * (a_ND @ b_MD.T), 0)
+    square_NM = a_ND @ (-2 * b_MD).T
+    square_NM += np.square(a_ND).sum(1)[:, None]
+    square_NM += np.square(b_MD).sum(1)
+    return np.maximum(square_NM, 0, out=square_NM)
 
 
 def blocks(x_ND: np.ndarray, y_MD: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

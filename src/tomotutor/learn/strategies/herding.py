@@ -11,6 +11,20 @@ from tomotutor.learn.strategies.geometry import squared_distances, unit
 from tomotutor.learn.strategies.uncertainty import margin
 
 MOST_COVERED = 4096  # candidates that stand for the pool where there are more: the kernel is a matrix
+AT_ONCE = 32  # candidates whose gain is computed together
+
+
+def _kernel(x_ND: np.ndarray, y_MD: np.ndarray, square: np.float32) -> np.ndarray:
+    """Return exp(−‖x_i − y_j‖²/σ²), (N, M) float32."""
+    kernel_NM = squared_distances(x_ND, y_MD)
+    kernel_NM /= -square
+    return np.exp(kernel_NM, out=kernel_NM)
+
+
+def _gain(kernel_NP: np.ndarray, weight_P: np.ndarray, by_P: np.ndarray) -> np.ndarray:
+    """Return what each candidate covers that is not covered yet, (N,) float64."""
+    more_NP = kernel_NP - by_P
+    return (np.maximum(more_NP, 0, out=more_NP) @ weight_P).astype(np.float64)
 
 
 class MaxHerding(Strategy):
@@ -21,6 +35,7 @@ class MaxHerding(Strategy):
     """
 
     summary = "what covers most of the candidates by a kernel, in the teacher's embedding"
+    _made: tuple[Candidates, np.ndarray, np.ndarray, np.ndarray] | None = None  # kernels, from scoring to selecting
 
     def bandwidth(self, labeled_MD: np.ndarray) -> float:
         """Return σ."""
@@ -31,36 +46,49 @@ class MaxHerding(Strategy):
         return np.ones(len(candidates))
 
     def _kernels(self, candidates: Candidates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return k between candidates (columns) and what is to be covered (rows), its weights, and its cover by labeled
-        items.
+        """Return k between candidates (rows) and what is to be covered (columns), the weights of the latter, and their
+        cover by labeled items.
         """
         x_ND, labeled_MD = (unit(h) for h in centred(candidates))
         square = np.float32(self.bandwidth(labeled_MD) ** 2)
         covered = np.unique(np.linspace(0, len(x_ND) - 1, min(len(x_ND), MOST_COVERED)).astype(np.int64))
-        kernel_PN = np.exp(-squared_distances(x_ND[covered], x_ND) / square)
         by_labeled_P = np.zeros(len(covered), np.float32)
         if len(labeled_MD):
-            by_labeled_P = np.exp(-squared_distances(x_ND[covered], labeled_MD) / square).max(1)
-        return kernel_PN, self.weight(candidates)[covered], by_labeled_P
-
-    @staticmethod
-    def _gain(kernel_PN: np.ndarray, weight_P: np.ndarray, by_P: np.ndarray) -> np.ndarray:
-        return (weight_P @ np.maximum(kernel_PN - by_P[:, None], 0)).astype(np.float64)
+            by_labeled_P = _kernel(x_ND[covered], labeled_MD, square).max(1)
+        weight_P = self.weight(candidates)[covered].astype(np.float32)
+        return _kernel(x_ND, x_ND[covered], square), weight_P, by_labeled_P
 
     @override
     def score(self, candidates: Candidates) -> np.ndarray:
-        return self._gain(*self._kernels(candidates))
+        kernel_NP, weight_P, by_P = self._kernels(candidates)
+        self._made = candidates, kernel_NP, weight_P, by_P
+        gain_N = np.empty(len(kernel_NP))
+        for start in range(0, len(kernel_NP), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            gain_N[part] = _gain(kernel_NP[part], weight_P, by_P)
+        return gain_N
 
     @override
     def select(self, utility_N: np.ndarray, k: int, candidates: Candidates) -> np.ndarray:
-        kernel_PN, weight_P, by_P = self._kernels(candidates)
-        picked: list[int] = []
-        gain_N = utility_N.copy()
+        made, self._made = self._made, None
+        kernel_NP, weight_P, by_P = (
+            made[1:] if made is not None and made[0] is candidates else self._kernels(candidates)
+        )
+        # lazily (Minoux, 1978): what an item gains only falls while others are picked, so that of most of them the old
+        # gain, which is below the best new one, is enough
+        most_N, picked = utility_N.copy(), list[int]()
         while len(picked) < min(k, len(candidates)):
-            picked.append(int(gain_N.argmax()))
-            by_P = np.maximum(by_P, kernel_PN[:, picked[-1]])
-            gain_N = self._gain(kernel_PN, weight_P, by_P)
-            gain_N[picked] = -1
+            by_falling, best = np.argsort(-most_N, kind="stable"), -np.inf
+            for start in range(0, len(by_falling), AT_ONCE):
+                part = by_falling[start : start + AT_ONCE]
+                if best > most_N[part[0]]:
+                    break
+                most_N[part] = _gain(kernel_NP[part], weight_P, by_P)
+                most_N[picked] = -1
+                best = max(best, most_N[part].max())
+            picked.append(int(most_N.argmax()))
+            by_P = np.maximum(by_P, kernel_NP[picked[-1]])
+            most_N[picked] = -1
         return fill(picked, utility_N, k, candidates)
 
 
