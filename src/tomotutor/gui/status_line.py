@@ -103,18 +103,25 @@ class StatusLine(QWidget):
         self.train.setText("Cancel (R)" if training else "Train now (R)")
         self.train.setEnabled(status.phase is not Phase.CANCELLING)
         if not training:
-            self.bar.setRange(0, status.due_at)
-            self.bar.setValue(min(max(status.since_round, 0), status.due_at))
+            self._fill(min(max(status.since_round, 0), status.due_at), status.due_at)
             self.bar.setFormat("%v of %m labels to training")
         else:
             if self.bar.maximum() != 1000:
-                self.bar.setRange(0, 1000)
-                self.bar.setValue(0)
+                self._fill(0, 1000)
             if status.phase is Phase.CANCELLING:
                 self.bar.setFormat("cancelling …")
             elif self.bar.value() == 0:
                 self.bar.setFormat("starting …")
         self._write()
+
+    def _fill(self, value: int, most: int) -> None:
+        """Fill the bar. By itself it paints at once, and with it the whole window, before the key that filled it has
+        shown the next particle; so it is painted when the window is.
+        """
+        self.bar.setUpdatesEnabled(False)
+        self.bar.setRange(0, most)
+        self.bar.setValue(value)
+        self.bar.setUpdatesEnabled(True)
 
     def _write(self) -> None:
         status, unsure = self._status, f", {self._status.unsure} unsure" if self._status.unsure else ""
@@ -135,8 +142,7 @@ class StatusLine(QWidget):
 
     def set_progress(self, progress: Progress) -> None:
         """Show how far the training is."""
-        self.bar.setRange(0, 1000)
-        self.bar.setValue(round(1000 * progress.done / max(1, progress.total)))
+        self._fill(round(1000 * progress.done / max(1, progress.total)), 1000)
         left = "" if math.isnan(progress.eta_s) else f" · {_duration(progress.eta_s)} left"
         busy = " · machine busy" if progress.busy else ""
         stages = {"train": "training", "score": "scoring", "embed": "looking at all", "read": "reading"}

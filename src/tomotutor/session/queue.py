@@ -80,9 +80,10 @@ class Queue:
     def upcoming(self, n: int) -> list[int]:
         """Return the next n open rows after the current one."""
         found: dict[int, None] = {}
+        current = self.current
         for row in itertools.chain(self._shown[self._position + 1 :], self._waiting):
             if len(found) >= n:
                 break
-            if row != self.current and row not in found and self._is_open(row):
+            if row != current and row not in found and self._is_open(row):
                 found[row] = None
         return list(found)

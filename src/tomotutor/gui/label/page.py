@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from tomotutor.base.errors import TomoTutorError
@@ -53,6 +53,9 @@ class LabelPage(QWidget):
         self._shown: tuple[int, str | None] | None = None
         self._is_open = True
         self._table = session.class_table
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._show_answer)
         self.dialogs = Dialogs(session, self, self._show_rows)
         self.stage = Stage(viewer, fold=session.one_class)
         self.canvas = ItemCanvas(viewer)
@@ -304,12 +307,12 @@ class LabelPage(QWidget):
     def _queue_changed(self) -> None:
         if self._is_open:
             self._show_queue()
-            self.particles.refresh()
+            self.particles.refresh_soon()
 
     def _answers_changed(self, rows: np.ndarray) -> None:
         if self._is_open:
             self.particles.refresh_answers()
-            self._show_answer()
+            self._soon.start(0)  # the queue that they order comes at once, and shows them as well
             self.rounds.judge()
 
     def _show_queue(self) -> None:
@@ -324,6 +327,7 @@ class LabelPage(QWidget):
 
     def _show_answer(self) -> None:
         """Show the newest answers for the item in front and those that come next."""
+        self._soon.stop()
         item, is_early = self.session.current, not self.session.rounds and self.session.answers is None
         early = self.session.pool_map if is_early else None
         if item is not None and item.label is None and self.view.blind.isChecked():
@@ -380,6 +384,7 @@ class LabelPage(QWidget):
         stopped. All answers are on disk already.
         """
         self._is_open = False
+        self._soon.stop()
         self.keys.remove()
         for part in (self.particles, self.rounds, self.references):
             part.stop()

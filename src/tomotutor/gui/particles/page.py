@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QLineEdit, QSlider, QVBoxLayout, QWidget
 
@@ -76,6 +76,9 @@ class ParticlesPage(QWidget):
                 self._have_rechecks,
             )
         )
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self.refresh)
         self._build()
         self.refresh()
 
@@ -158,8 +161,14 @@ class ParticlesPage(QWidget):
             self.text.text().strip(),
         )
 
+    def refresh_soon(self) -> None:
+        """Show what is known when the next particle is on the screen: a key brings several pieces of news."""
+        if not self._soon.isActive():
+            self._soon.start(0)
+
     def refresh(self) -> None:
         """Show what is known now."""
+        self._soon.stop()
         session, wanted = self._session, self.wanted
         self.class_box.setVisible(wanted.show == "class")
         known = known_of(session)
@@ -190,7 +199,7 @@ class ParticlesPage(QWidget):
             self._finding_groups.ask(groups_of, self._session)
         elif show == "doubted":
             self._doubting.ask(self._find_doubts)
-        self.refresh()
+        self.refresh_soon()
 
     def refresh_classes(self) -> None:
         """Follow a change of the classes."""
@@ -226,6 +235,7 @@ class ParticlesPage(QWidget):
 
     def _choose(self) -> None:
         self.refresh_answers()
+        self.refresh()
         self.grid.verticalScrollBar().setValue(0)
 
     def _selection_changed(self) -> None:
@@ -355,6 +365,7 @@ class ParticlesPage(QWidget):
 
     def stop(self) -> None:
         """End what runs in the background."""
+        self._soon.stop()
         self.thumbnails.stop()
         for work in (self._finding_groups, self._doubting, self._averaging, self._comparing, self._rechecking):
             work.stop()
