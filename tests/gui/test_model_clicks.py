@@ -63,7 +63,7 @@ def test_check_this_class_asks_its_predictions_blind_and_tells_the_purity(known_
     y = np.load(session.array_file)["y"]
     asked = session.state.asked_again()
     assert len(asked) == drawn > 3 and set(asked) <= set(predicted.tolist())
-    assert all(page.particles.grid._known.class_N[row] == -1 for row in asked)  # nothing tells what is predicted
+    qtbot.waitUntil(lambda: all(page.particles.grid._known.class_N[row] == -1 for row in asked))  # nothing is told
     answered = 0
     while answered < 2:
         item = session.current

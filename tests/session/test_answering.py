@@ -234,6 +234,11 @@ def test_doubts_estimate_advice_neighbours(session):
     assert 0 <= found.low <= found.share <= found.high <= 1
     assert "check particles" in found.basis
     assert session.answering.advice()[0].action in ("label", "doubts", "class", "stop")
+    assert session.answering.estimate() == found
+    session.label(session.ids[flipped], ("ball", "slab")[y[flipped]])
+    mended = session.answering.doubts()
+    assert mended.label_L[mended.rows == flipped] == y[flipped]
+    assert session.answering.estimate() != found
     near = session.answering.similar(labeled[1], 5)
     assert len(near) == 5
     assert labeled[1] not in near

@@ -63,6 +63,12 @@ class Asked:
     hidden_rows: np.ndarray
     open_rows: np.ndarray
 
+    def has_labels_of(self, other: Asked) -> bool:
+        """Whether a fit to the other one finds the same."""
+        names = ("rows", "label_L", "given_rows", "given_M", "check_rows", "check_label", "hidden_rows")
+        same = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        return same and self.classes == other.classes
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -105,6 +111,8 @@ class Answering:
         self._ended = True
         self._threads: list[threading.Thread] = []
         self.fitted: Fitted | None = None
+        self._folded: Fitted | None = None
+        self._estimated: tuple[Fitted, Estimate] | None = None
 
     # ---- the head --------------------------------------------------------------------------------------------------
 
@@ -153,7 +161,8 @@ class Answering:
         asked, embedding
             What the fit sees.
         folds : int
-            Folds for held-out answers; 0 takes the temperature of the last fit where there is one.
+            Folds for held-out answers, and nothing is ranked; 0 takes the temperature of the last fit where there is
+            one.
         """
         from tomotutor.learn.head import FOLDS, answer, fit_head
 
@@ -194,7 +203,8 @@ class Answering:
         hidden = asked.hidden_rows
         answers.class_N[hidden], answers.labeled_N[hidden] = -1, False
         answers.confidence_N[hidden] = answers.disagreement_N[hidden] = np.nan
-        return Fitted(asked, embedding, teacher, student, answers, self._rank(asked, embedding, teacher, student))
+        ranked = None if folds else self._rank(asked, embedding, teacher, student)
+        return Fitted(asked, embedding, teacher, student, answers, ranked)
 
     def _rank(self, asked: Asked, embedding: Embedding, teacher: Head | None, student: Head | None) -> Next | None:
         from tomotutor.learn.next_items import order_next
@@ -297,13 +307,16 @@ class Answering:
     # ---- what follows from it --------------------------------------------------------------------------------------
 
     def with_folds(self) -> Fitted | None:
-        """Return the newest fit with held-out answers of many folds."""
+        """Return the newest fit with held-out answers of many folds, made once for the same labels."""
         from tomotutor.learn.estimate import FOLDS
 
         embedding = self.pool_embedding.newest
         if embedding is None:
             return None
-        return self.fit(self.freeze(), embedding, FOLDS)
+        asked, kept = self.freeze(), self._folded
+        if kept is None or kept.embedding is not embedding or not kept.asked.has_labels_of(asked):
+            kept = self._folded = self.fit(asked, embedding, FOLDS)
+        return kept
 
     def groups(self, n: int = 20) -> tuple[Groups, list[GroupAnswer]] | None:
         """Return groups of look-alikes on the newest embedding, without items that are hidden, and what each probably
@@ -354,9 +367,11 @@ class Answering:
         fitted = self.with_folds()
         if fitted is None:
             return None
+        if self._estimated is not None and self._estimated[0] is fitted:
+            return self._estimated[1]
         asked = fitted.asked
         self.groups()
-        return estimate(
+        found = estimate(
             fitted.teacher,
             fitted.student,
             fitted.embedding.teacher_ND,
@@ -367,6 +382,8 @@ class Answering:
             check_label=asked.check_label,
             seed=self._core.recipe.seed,
         )
+        self._estimated = fitted, found
+        return found
 
     def by_tomogram(self) -> list[tuple[str, int, int]]:
         """Return, for each tomogram with labels, its name, how many of its labels a head says that was fitted to the
