@@ -1,7 +1,10 @@
 """Work in threads beside a window."""
 
+import gc
+import sys
 import threading
 import time
+import types
 import weakref
 
 import psygnal
@@ -129,3 +132,12 @@ def test_a_listener_that_is_gone_takes_no_other_s_news(qtbot):
     qtbot.waitUntil(lambda: bool(heard))
     qtbot.wait(30)
     assert heard == [1]
+
+
+def test_what_was_imported_meanwhile_is_not_looked_at_again(dock, qtbot, monkeypatch):
+    before = gc.get_freeze_count()
+    kept = [[number] for number in range(50_000)]  # as many objects as a large import makes
+    for number in range(250):
+        monkeypatch.setitem(sys.modules, f"_tomotutor_test_{number}", types.ModuleType("made"))
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > before + 50_000, timeout=5000)
+    assert len(kept) == 50_000

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 
 from qtpy.QtCore import QObject, QTimer
 
 _EVERY_MS = 500
-_WHOLE_S = 60  # between two collections of everything, which take a tenth of a second
+_WHOLE_S = 60  # between two collections of everything
+_MANY = 200  # modules; torch and what it needs are more than a thousand
 _keeper: _Keeper | None = None
 
 
@@ -16,12 +18,18 @@ class _Keeper(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._whole = time.monotonic()
+        self._modules = self._kept = len(sys.modules)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._look)
         self._timer.start(_EVERY_MS)
 
     def _look(self) -> None:
         """Do what Python does by itself after so many new objects, in this thread."""
+        before, self._modules = self._modules, len(sys.modules)
+        if before == self._modules >= self._kept + _MANY:  # a large import, such as torch's, has ended
+            gc.collect(1)
+            gc.freeze()  # with it a collection of everything takes a fifth of a second, and so does closing the window
+            self._kept = self._modules
         count, least = gc.get_count(), gc.get_threshold()
         if count[2] > least[2] and time.monotonic() - self._whole > _WHOLE_S:
             gc.collect()
