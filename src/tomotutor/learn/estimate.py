@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tomotutor.base.wilson import wilson
 from tomotutor.learn.head import Head, fit_head
 from tomotutor.learn.results import Answers
 
@@ -225,7 +226,7 @@ class Purity:
     precision : float
         right / n; nan without any.
     low, high : float
-        Wilson's 95 % interval (Wilson 1927); 0 and 1 without any.
+        Wilson's 95 % interval; 0 and 1 without any.
     """
 
     right: int
@@ -239,10 +240,7 @@ def purity(right: int, n: int) -> Purity:
     """Return the precision of a class from `right` of `n` random predicted members."""
     if not n:
         return Purity(0, 0, float("nan"), 0.0, 1.0)
-    from scipy.stats import binomtest
-
-    found = binomtest(right, n).proportion_ci(LEVEL, "wilson")
-    return Purity(right, n, right / n, float(found.low), float(found.high))
+    return Purity(right, n, right / n, *wilson(right, n))
 
 
 @dataclass(frozen=True)

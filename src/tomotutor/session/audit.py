@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tomotutor.base.wilson import wilson
 from tomotutor.session.label_log import Entry, LabelState
 
 
@@ -40,13 +41,8 @@ class AuditFigure:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Wilson's 95 % interval (Wilson 1927), None without any item."""
-        if not self.n:
-            return None
-        from scipy.stats import binomtest  # half a second to import
-
-        found = binomtest(self.correct, self.n).proportion_ci(0.95, "wilson")
-        return float(found.low), float(found.high)
+        """Wilson's 95 % interval, None without any item."""
+        return wilson(self.correct, self.n) if self.n else None
 
     def describe(self) -> str:
         """Say it in a few words."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tomotutor.base.wilson import wilson
 from tomotutor.session.label_log import Entry, LabelState
 
 ORIGINS = ("selection", "group", "page", "similar", "accept")  # of labels that a person gave without seeing each item
@@ -96,8 +97,6 @@ class StepFigure:
 
 def figures(log: LabelState, found: Iterable[Recheck], name_of: Callable[[Entry], str | None]) -> list[StepFigure]:
     """Return the figure of each bulk step of which something was asked again."""
-    from scipy.stats import binomtest  # half a second to import
-
     labels: dict[int, int] = {}
     for entry in log.active:
         if is_bulk(entry):
@@ -108,10 +107,7 @@ def figures(log: LabelState, found: Iterable[Recheck], name_of: Callable[[Entry]
             told.setdefault(one.step, []).append(name_of(one.single) != name_of(one.bulk))
     figures = []
     for step, wrong in told.items():
-        interval = binomtest(sum(wrong), len(wrong)).proportion_ci(0.95, "wilson")
-        figures.append(
-            StepFigure(step, labels[step], sum(wrong), len(wrong), float(interval.low), float(interval.high))
-        )
+        figures.append(StepFigure(step, labels[step], sum(wrong), len(wrong), *wilson(sum(wrong), len(wrong))))
     return figures
 
 

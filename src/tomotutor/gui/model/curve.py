@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from typing_extensions import override
 
 from tomotutor.export.figures import draw_learning_curve
 from tomotutor.gui.model.figure import ShownCanvas
@@ -24,13 +25,16 @@ class CurveCanvas(ShownCanvas):
     def set_curve(self, curve: Sequence[CurvePoint]) -> None:
         """Draw the curve."""
         self._curve = curve
+        self.renew()
+
+    @override
+    def fill(self) -> None:
         ground = self._colours.ground.name()
         self.figure.clear()
         self.figure.set_facecolor(ground)
         axes = self.figure.subplots()
-        draw_learning_curve(axes, curve, ink=self._colours.text.name())
+        draw_learning_curve(axes, self._curve, ink=self._colours.text.name())
         axes.set_facecolor(ground)
-        self.draw_idle()
 
     def set_colours(self, colours: Colours) -> None:
         """Follow the theme."""

@@ -21,8 +21,18 @@ class ShownCanvas(FigureCanvasQTAgg):
         if not self._waits:
             super().draw_idle()
 
+    def fill(self) -> None:
+        """Put what is known into the figure."""
+
+    def renew(self) -> None:
+        """Fill and draw the figure anew, when it is seen."""
+        self._waits = not self.isVisible()
+        if not self._waits:
+            self.fill()
+            super().draw_idle()
+
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self._waits:
-            self.draw_idle()
+            self.renew()
