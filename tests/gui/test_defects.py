@@ -215,6 +215,8 @@ def test_text_can_be_read_in_both_themes(page, dock, qtbot, theme):
         colours = [pixels.pixelColor(x, y) for x in range(pixels.width()) for y in range(pixels.height())]
         ground = widget._colours.raised if widget is not page.gallery else widget._colours.ground
         assert max(contrast(colour, ground) for colour in colours) > 7
+    page.tabs.setCurrentWidget(page.model)
+    qtbot.waitUntil(page.model.curve.isVisible)
     assert page.model.curve.figure.get_facecolor()[:3] == pytest.approx(
         page.panel.rows["ball"]._colours.ground.getRgbF()[:3], abs=0.01
     )

@@ -38,15 +38,17 @@ def _usual_beside(width: int) -> int:
 
 
 def _open(folder: Path) -> tuple[Session, str]:
-    """Open a session, to look at where another program holds it, and return why; make ready what napari needs for its
-    first layer. Each takes up to a second, in this thread.
+    """Open a session, to look at where another program holds it, and return why; make ready what the page and napari
+    need for the first item. Each takes up to a second, in this thread.
     """
     with contextlib.suppress(ImportError, AttributeError):
         import pint
 
         _ = pint.get_application_registry().pixel  # reads its list of units when it is first asked
     try:
-        return Session(folder, keep_core=True, automatic=True, live=True), ""
+        session = Session(folder, keep_core=True, automatic=True, live=True)
+        _ = session.overlaps_N
+        return session, ""
     except LockedError as problem:
         session = Session(folder, write=False)
         session.refresh_answers()
@@ -145,19 +147,21 @@ class TomoTutorDock(QWidget):
 
     def _show(self, session: Session, note: str) -> None:
         folder = session.folder
-        self.page = LabelPage(session, self._viewer)
-        if note:
-            self.page.say(note)
-        self.page.left.connect(self.leave)
+        self.page = page = LabelPage(session, self._viewer)
+        page.left.connect(self.leave)
+        self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
+        self._below = self._viewer.window.add_dock_widget(page.bottom, name="Particles", area="bottom")
+        page.fit(self.height())
+        self._area.setWidget(page)
+        self._stack.setCurrentWidget(self._area)
+        self._arrange(page)
         breathe()
         if self.page is None:  # the window was closed meanwhile
             return
-        self._below = self._viewer.window.add_dock_widget(self.page.bottom, name="Particles", area="bottom")
-        self.page.fit(self.height())
-        self._area.setWidget(self.page)
-        self._stack.setCurrentWidget(self._area)
-        self._arrange(self.page)
-        self._title, self._viewer.title = self._viewer.title, f"TomoTutor: {folder.resolve().name}"
+        page.begin()
+        if note:
+            page.say(note)
+        breathe()
 
     def _arrange(self, page: LabelPage) -> None:
         """Arrange the screen as it was when a session was last closed."""

@@ -75,6 +75,10 @@ class LabelPage(QWidget):
         for name, slot in self._signals.items():
             getattr(session, name).connect(slot, thread="main")
         self.keys = keys_of(self, viewer.window._qt_window)
+
+    def begin(self) -> None:
+        """Show the first item, once the page has its place in the window."""
+        session = self.session
         self.drawer.take_contrast(self._first_items())
         self._show_queue()
         self._show_status(session.status)
