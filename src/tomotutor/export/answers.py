@@ -58,7 +58,7 @@ class Writer:
 
 
 def _class_table(session: Session, path: Path, report: Report) -> list[Path]:
-    write_predictions(path, session.ids, session.predictions(report), session.classes)
+    write_predictions(path, session.ids, answers_for(session, report=report), session.classes)
     return [path]
 
 
@@ -66,6 +66,9 @@ def answers_for(
     session: Session, *, labeled_only: bool = False, min_confidence: float = 0.0, report: Report = ignore
 ) -> Predictions:
     """Return the answers that are to be written; others are left out. Labels alone need no model.
+
+    They are those on the screen: of the fast head, which knows every label of today, also those since the last round.
+    Where there is none, or rounds alone rank (`between = "round"`), the last round's model answers.
 
     Raises
     ------
@@ -79,24 +82,31 @@ def answers_for(
             label_N[row] = number_of[name]
         label_N = label_N[session.state.twin_N]
         return Predictions(label_N, np.ones(len(label_N)), np.zeros(len(label_N)), label_N >= 0)
-    found = (None if session.rounds else _head_answers(session)) or session.predictions(report)
+    found = _head_answers(session) or session.predictions(report)
     return found.only(found.labeled_N | (~np.bool_(labeled_only) & (found.confidence_N >= min_confidence)))
 
 
 def _head_answers(session: Session) -> Predictions | None:
-    """Return what the fast head answers before the first training; None where there is no head."""
-    if session.answers is None and session.refresh_answers() is None:
+    """Return what the fast head answers; None where there is none on the networks in use, or where rounds answer."""
+    from tomotutor.learn.head import answer
+
+    if session.rounds and session.recipe.query.between == "round":
         return None
-    fitted = session.answering.fitted
-    assert fitted is not None
-    hidden, answers = fitted.answers.class_N < 0, fitted.answers
-    probs_NC = fitted.teacher.probs(fitted.embedding.teacher_ND)
-    return Predictions(
-        np.where(hidden, probs_NC.argmax(1), answers.class_N),
-        np.where(hidden, probs_NC.max(1), answers.confidence_N),
-        np.where(hidden, 0.0, answers.disagreement_N),
-        answers.labeled_N,
+    fitted = session.answering.today()
+    if fitted is None:
+        return None
+    embedding, asked = fitted.embedding, fitted.asked
+    found = answer(  # not the answers on the screen, which hide what is asked blind
+        fitted.teacher,
+        fitted.student,
+        embedding.teacher_ND,
+        embedding.student_ND,
+        source=fitted.answers.source,
+        version=asked.version,
+        label_rows=asked.given_rows,
+        label_M=asked.given_M,
     )
+    return Predictions(found.class_N, found.confidence_N, found.disagreement_N, found.labeled_N)
 
 
 def _needed(found: Predictions) -> Predictions:

@@ -153,6 +153,15 @@ class Answering:
             self._take(fitted)
         return fitted
 
+    def today(self) -> Fitted | None:
+        """Return a fit that knows every label, on the embedding by the networks in use; None where there is none."""
+        embedding, kept = self.pool_embedding.newest, self.fitted
+        if embedding is None or not self.pool_embedding.is_of_networks_in_use:
+            return None
+        if kept is None or kept.embedding is not embedding or not kept.asked.has_labels_of(self.freeze()):
+            kept = self.refresh()
+        return kept
+
     def fit(self, asked: Asked, embedding: Embedding, folds: int = 0) -> Fitted | None:
         """Fit both heads to what was asked, and answer and rank with them.
 

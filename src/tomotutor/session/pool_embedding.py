@@ -62,6 +62,11 @@ class PoolEmbedding:
                     break
         return self._newest
 
+    @property
+    def is_of_networks_in_use(self) -> bool:
+        """Whether the newest embedding was made by the networks in use, not by earlier ones."""
+        return self.newest is not None and self.newest.network == self._network(self._core.state.number)
+
     def forget(self) -> None:
         """Look again which embedding is the newest: another model is in use, or items were added."""
         self._newest = None
