@@ -110,6 +110,7 @@ def made(share, low, high, recall=(0.9, 0.9)):
         (made(0.99, 0.97, 1.00), (30, 2), 0, "class", "ring has 2 labels"),
         (made(0.97, 0.90, 0.99), (30, 30), 0, "label", "0.90"),
         (None, (1, 0), 0, "label", "two classes"),
+        (None, (8, 7), 0, "label", "before the first training"),
     ],
 )
 def test_advice_gives_its_reasons(found, counts, doubts, expected, word):

@@ -291,7 +291,9 @@ def advice(
         Never empty; "stop" stands alone.
     """
     if found is None:
-        return [Advice("label", "there are no labels in two classes yet: label a few items of each")]
+        if np.count_nonzero(count_C) < 2:
+            return [Advice("label", "there are no labels in two classes yet: label a few items of each")]
+        return [Advice("label", "nothing is predicted before the first training: label a few items of each class")]
     said = []
     if doubts:
         words = "1 label looks wrong" if doubts == 1 else f"{doubts} labels look wrong"
