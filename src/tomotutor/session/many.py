@@ -42,8 +42,8 @@ def label_each(core: Core, labels: Iterable[tuple[int, str]], origin: str, annot
 def _known(core: Core, answers: Answers | None) -> Answers:
     if answers is None:
         raise TomoTutorError(
-            f"{core.folder}: nothing is predicted yet; label items of two classes, and train where the session starts from "
-            "scratch"
+            f"{core.folder}: nothing is predicted yet; label items of two classes, and train where the session starts "
+            "from scratch"
         )
     return answers
 
