@@ -73,7 +73,7 @@ def reason(item: ItemView | None, *, has_model: bool, pool_map: Any = None, less
             return "check particle: the prediction is hidden until you answer"
         share = "" if item.disagreement is None else f"disagreement {item.disagreement:.3f}"
         if less_disputed is not None:
-            share = f"more disputed than {100 * less_disputed:.0f} % of all"
+            share = f"more disputed than {100 * less_disputed:.0f}\N{NO-BREAK SPACE}% of all"
         return " · ".join(part for part in (item.reason, share) if part) or "not scored in this round"
     if item.reason and not hidden:
         return item.reason
