@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn import head as heads
-from tomotutor.learn.head import answer, assign_folds, fit_head, fit_temperature
+from tomotutor.learn.head import answer, assign_folds, fit_head, fit_temperature, one_blas_thread
 from tomotutor.learn.results import Answers, changed
 
 
@@ -157,3 +158,13 @@ def test_bad_input_is_one_sentence():
         head.probs(x[:, :8])
     with pytest.raises(TomoTutorError, match="expected both of one pool"):
         answer(head, head, x, x[:10], source="", version=0)
+
+
+def test_a_fit_multiplies_in_one_thread_and_gives_the_others_back():
+    def threads():
+        return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        with one_blas_thread():
+            assert set(threads().values()) == {1}
+        assert set(threads().values()) == {2}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tomotutor.base.wilson import wilson
-from tomotutor.learn.head import Head, fit_head
+from tomotutor.learn.head import Head, fit_head, one_blas_thread
 from tomotutor.learn.results import Answers
 
 LEVEL = 0.95
@@ -55,6 +55,7 @@ class Estimate:
     basis: str
 
 
+@one_blas_thread()
 def estimate(
     teacher: Head,
     student: Head,

@@ -8,18 +8,42 @@ fits every network: x = √D·(h − m)/‖h − m‖, p = softmax((W·x + b)/T)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.results import Answers
 
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
 BLOCK = 8192  # rows answered at a time: what fits a processor's cache
 PENALTY = 1.0  # the C of scikit-learn, for rows of length √D
 SAMPLE = 20_000  # rows for the pool's mean
 FOLDS = 5
 PRIOR = 0.5  # deviation of log T before any label: a few held-out answers, all right, must not make the head certain
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Multiply in one thread: matrices of a few labels or classes are so small that a second thread only waits for the
+    first, which takes up to thirty times as long on a busy machine, and the processor from others.
+    """
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    import_module("scipy.linalg")  # its pool is one of them
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -122,6 +146,7 @@ def pool_mean(embedding_ND: np.ndarray) -> np.ndarray:
     return as_float32(embedding_ND[:: max(1, len(embedding_ND) // SAMPLE)]).mean(0)
 
 
+@one_blas_thread()
 def fit_head(
     embedding_ND: np.ndarray,
     rows: np.ndarray,
@@ -277,6 +302,7 @@ def _check_length(embedding_ND: np.ndarray, expected: int) -> None:
         )
 
 
+@one_blas_thread()
 def answer(
     teacher: Head,
     student: Head,

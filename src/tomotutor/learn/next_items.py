@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.learn.head import Head, features, pool_mean
+from tomotutor.learn.head import Head, features, one_blas_thread, pool_mean
 from tomotutor.learn.recipe import Recipe
 from tomotutor.learn.strategies import STRATEGIES, Arrays, Candidates, Scores, ask_order
 
@@ -72,6 +72,7 @@ class _Net:
             self.fc.bias.copy_(torch.from_numpy(head.bias_K / head.temperature))
 
 
+@one_blas_thread()
 def order_next(
     teacher: Head | None,
     student: Head | None,

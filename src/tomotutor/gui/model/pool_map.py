@@ -80,7 +80,7 @@ class PoolMapCanvas(ShownCanvas):
         else:
             self.restore_region(self._ground)
             self._draw_moving()
-            self.blit(self.figure.bbox)
+            self.update()  # with the window; blit() would paint it at once, before the next particle
 
     def set_colours(self, theme: Colours) -> None:
         """Follow the theme; what moves comes back with the next `set_map`."""
