@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from tomotutor.base.progress import Progress
@@ -17,6 +17,7 @@ from tomotutor.session import Session
 from tomotutor.session.status import Phase, Status
 
 _SHORT = 20  # characters of a class name
+_PAUSE_MS = 250  # without a new label, before it is found out how right the answers are
 _WIDTHS = {1.0: "full width", 0.5: "half width", 0.25: "quarter width"}
 
 
@@ -60,6 +61,9 @@ class StatusLine(QWidget):
         self._status = session.status
         self._judgement, self._reason = "", ""
         self._judging = Background(self._have_judgement, lambda _: None)
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.timeout.connect(lambda: self._judging.ask(self._judge))
         self.text = Line()
         self.text.setMinimumWidth(120)
         self.automatic = QCheckBox("automatic")
@@ -152,9 +156,11 @@ class StatusLine(QWidget):
         self.bar.setToolTip(f"{progress.done} of {progress.total}{loss}{slow}")
 
     def judge(self) -> None:
-        """Find out, in the background, how right the answers are."""
+        """Find out, in the background, how right the answers are, as soon as keys pause: it takes the processor from
+        the answers themselves.
+        """
         if not self._masks:
-            self._judging.ask(self._judge)
+            self._pause.start(_PAUSE_MS)
 
     def _judge(self) -> tuple[str, str]:
         found = self._session.answering.estimate()
@@ -169,4 +175,5 @@ class StatusLine(QWidget):
 
     def stop(self) -> None:
         """End what runs in the background."""
+        self._pause.stop()
         self._judging.stop()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import overload
 
 import numpy as np
+from typing_extensions import override
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.head import Head, features, one_blas_thread, pool_mean
@@ -50,14 +53,14 @@ class Next:
         What the rule gives each; a rule for batches orders by more than this.
     measure : str
         What the number is.
-    reasons : tuple of str
+    reasons : sequence of str
         Why each is asked, in words.
     """
 
     rows: np.ndarray
     number_N: np.ndarray
     measure: str
-    reasons: tuple[str, ...]
+    reasons: Sequence[str]
 
 
 class _Net:
@@ -138,11 +141,16 @@ def order_next(
         labeled_rows=np.arange(len(rows), len(both)),
         labels=np.zeros(0, np.int64) if teacher is None else teacher.label_L,
     )
-    strategy = STRATEGIES[rule](Recipe(strategy=rule, query_size=batch, seed=seed))
+    strategy = STRATEGIES[rule](_recipe(rule, batch, seed))
     utility_N = strategy.score(candidates)
     order = ask_order(strategy, candidates, utility_N)
-    reasons = _reasons(rule, candidates, class_names, None if group_N is None else group_N[rows])
-    return Next(rows[order], utility_N[order], NUMBERS[rule], tuple(reasons[i] for i in order.tolist()))
+    reasons = _Reasons(rule, candidates, class_names, None if group_N is None else group_N[rows], order)
+    return Next(rows[order], utility_N[order], NUMBERS[rule], reasons)
+
+
+@cache
+def _recipe(rule: str, batch: int, seed: int) -> Recipe:
+    return Recipe(strategy=rule, query_size=batch, seed=seed)
 
 
 def _scores(head: Head | None, embedding_ND: np.ndarray, rows: np.ndarray, classes: int) -> Scores:
@@ -154,38 +162,59 @@ def _scores(head: Head | None, embedding_ND: np.ndarray, rows: np.ndarray, class
     return Scores(np.log(np.maximum(probs_NC, 1e-30)), x_ND)
 
 
-def _reasons(rule: str, candidates: Candidates, class_names: Sequence[str], group_N: np.ndarray | None) -> list[str]:
-    """Say of each candidate why it is asked."""
-    teacher, student = candidates.teacher, candidates.student
-    known = np.unique(candidates.labels)
-    if len(known):
-        first_N, second_N = np.argsort(-teacher.log_probs_NC, axis=1, kind="stable")[:, :2].T
-        other_N = student.log_probs_NC.argmax(1)
-        p_NC = teacher.probs_NC
-        h_MD = candidates.labeled.embedding_ND
-        likeness_N = (teacher.embedding_ND @ h_MD.T).max(1) / h_MD.shape[1]
-    found = []
-    for i in range(len(candidates)):
+class _Reasons(Sequence[str]):
+    """Why each candidate is asked, in the order of asking; put into words when somebody reads it."""
+
+    def __init__(
+        self,
+        rule: str,
+        candidates: Candidates,
+        class_names: Sequence[str],
+        group_N: np.ndarray | None,
+        order: np.ndarray,
+    ) -> None:
+        teacher, student = candidates.teacher, candidates.student
+        self._rule, self._group_N, self._order = rule, group_N, order
+        self._labels, known = len(candidates.labels), np.unique(candidates.labels)
+        self._names = [class_names[k] for k in known]
+        if len(known):
+            self._first_N, self._second_N = np.argsort(-teacher.log_probs_NC, axis=1, kind="stable")[:, :2].T
+            self._other_N = student.log_probs_NC.argmax(1)
+            index, p_NC = np.arange(len(candidates)), teacher.probs_NC
+            self._gap_N = p_NC[index, self._first_N] - p_NC[index, self._second_N]
+            h_MD = candidates.labeled.embedding_ND
+            self._likeness_N = (teacher.embedding_ND @ h_MD.T).max(1) / h_MD.shape[1]
+
+    @override
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    @override
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        found = self._order[place]
+        return self._of(int(found)) if isinstance(place, int) else [self._of(i) for i in found.tolist()]
+
+    def _of(self, i: int) -> str:
+        """Say of a candidate why it is asked."""
+        rule, group_N, names = self._rule, self._group_N, self._names
         where = f"typical of group {group_N[i] + 1}" if group_N is not None and group_N[i] >= 0 else "stands for others"
-        if not len(known):
-            found.append(where)
-            continue
-        a, b, c = (class_names[known[k]] for k in (first_N[i], second_N[i], other_N[i]))
-        gap = p_NC[i, first_N[i]] - p_NC[i, second_N[i]]
+        if not names:
+            return where
+        a, b, c = (names[of_N[i]] for of_N in (self._first_N, self._second_N, self._other_N))
+        gap = self._gap_N[i]
         if rule == "random":
-            found.append("drawn at random")
-        elif rule in DISPUTING and a != c:
-            found.append(f"disputed: the teacher says {a}, the student {c}")
-        elif rule in ("teacher_student", "residual"):
-            found.append(f"disputed: both say {a}, but not equally sure")
-        elif (
-            rule in COVERING
-            or (rule == "uherding" and gap > 0.5)
-            or (rule == "tcm" and len(candidates.labels) < 3 * len(known))
-        ):
-            found.append("unlike what is labeled" if likeness_N[i] < 0.5 else where)
-        elif gap < 0.5:
-            found.append(f"the program is unsure: {a} or {b}")
-        else:
-            found.append(f"probably {a}, and least sure of what is left")
-    return found
+            return "drawn at random"
+        if rule in DISPUTING and a != c:
+            return f"disputed: the teacher says {a}, the student {c}"
+        if rule in ("teacher_student", "residual"):
+            return f"disputed: both say {a}, but not equally sure"
+        few = rule == "tcm" and self._labels < 3 * len(names)
+        if rule in COVERING or (rule == "uherding" and gap > 0.5) or few:
+            return "unlike what is labeled" if self._likeness_N[i] < 0.5 else where
+        if gap < 0.5:
+            return f"the program is unsure: {a} or {b}"
+        return f"probably {a}, and least sure of what is left"
