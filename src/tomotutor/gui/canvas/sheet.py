@@ -139,32 +139,32 @@ class Sheet(QWidget):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), Qt.GlobalColor.black)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        font = painter.font()
-        font.setPixelSize(12)
-        painter.setFont(font)
-        painter.setPen(_INK)
-        if not self._items:
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left to ask")
-        colours = class_colours(self._classes)
-        for position, item in enumerate(self._items):
-            cell = self.cell(position)
-            square = QRect(cell.left(), cell.top(), cell.width(), cell.width())
-            if item.row in self._drawn:
-                painter.drawImage(square, self._images[self._drawn.index(item.row)])
-            else:
-                painter.setPen(_PALE)
-                painter.drawText(square, Qt.AlignmentFlag.AlignCenter, "drawing …")
-            self._frame(painter, square, item, colours)
-            below = QRect(cell.left(), square.bottom() + 1, cell.width(), _CAPTION)
-            text = painter.fontMetrics().elidedText(
-                caption(item, self._classes), Qt.TextElideMode.ElideMiddle, cell.width()
-            )
-            painter.setPen(_INK if item.row == self._current else _PALE)
-            painter.drawText(below, Qt.AlignmentFlag.AlignCenter, text)
+        with QPainter(self) as painter:
+            painter.fillRect(self.rect(), Qt.GlobalColor.black)
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            font = painter.font()
+            font.setPixelSize(12)
+            painter.setFont(font)
+            painter.setPen(_INK)
+            if not self._items:
+                painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left to ask")
+            colours = class_colours(self._classes)
+            for position, item in enumerate(self._items):
+                cell = self.cell(position)
+                square = QRect(cell.left(), cell.top(), cell.width(), cell.width())
+                if item.row in self._drawn:
+                    painter.drawImage(square, self._images[self._drawn.index(item.row)])
+                else:
+                    painter.setPen(_PALE)
+                    painter.drawText(square, Qt.AlignmentFlag.AlignCenter, "drawing …")
+                self._frame(painter, square, item, colours)
+                below = QRect(cell.left(), square.bottom() + 1, cell.width(), _CAPTION)
+                text = painter.fontMetrics().elidedText(
+                    caption(item, self._classes), Qt.TextElideMode.ElideMiddle, cell.width()
+                )
+                painter.setPen(_INK if item.row == self._current else _PALE)
+                painter.drawText(below, Qt.AlignmentFlag.AlignCenter, text)
 
     def _frame(
         self, painter: QPainter, square: QRect, item: ItemView, colours: dict[str, tuple[float, float, float]]

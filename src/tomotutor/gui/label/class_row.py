@@ -74,34 +74,35 @@ class ClassRow(QAbstractButton):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter, colours = QPainter(self), self._colours
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        ground = colours.line if self.isChecked() else colours.raised
-        if self.underMouse() and not self.isChecked():
-            ground = mixed(colours.raised, colours.line, 0.6)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(ground)
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0, 0, -1, -1), 3, 3)
-        painter.setBrush(self._colour)
-        painter.drawRect(QRectF(0, 2, 4, self.height() - 5))
-        font = painter.font()
-        font.setPixelSize(12)
-        painter.setFont(font)
-        painter.setPen(colours.text)
-        left, middle = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
-        painter.drawText(QRectF(10, 0, 14, self.height()), left, self._key.upper())
-        room = self.width() - 26 - _COUNT
-        bars = min(150.0, 0.45 * room) if self._probs is not None else 0.0
-        name_room = room - bars - 6
-        text = painter.fontMetrics().elidedText(self._name, Qt.TextElideMode.ElideMiddle, int(name_room))
-        painter.drawText(QRectF(26, 0, name_room, self.height()), left, text)
-        painter.drawText(QRectF(self.width() - _COUNT - 6, 0, _COUNT, self.height()), middle, str(self._count))
-        if self._probs is None:
-            return
-        start, length = 26 + name_room, max(0.0, bars - _PERCENT)
-        for top, prob, colour in ((5, self._probs[0], TEACHER), (12, self._probs[1], STUDENT)):
-            painter.fillRect(QRectF(start, top, length, 6), colours.ground)
-            painter.fillRect(QRectF(start, top, max(1.0, length * prob), 6), colour)
-        painter.drawText(
-            QRectF(start + length, 0, _PERCENT - 4, self.height()), middle, f"{100 * self._probs[0]:.0f} %"
-        )
+        colours = self._colours
+        with QPainter(self) as painter:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            ground = colours.line if self.isChecked() else colours.raised
+            if self.underMouse() and not self.isChecked():
+                ground = mixed(colours.raised, colours.line, 0.6)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(ground)
+            painter.drawRoundedRect(QRectF(self.rect()).adjusted(0, 0, -1, -1), 3, 3)
+            painter.setBrush(self._colour)
+            painter.drawRect(QRectF(0, 2, 4, self.height() - 5))
+            font = painter.font()
+            font.setPixelSize(12)
+            painter.setFont(font)
+            painter.setPen(colours.text)
+            left, middle = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
+            painter.drawText(QRectF(10, 0, 14, self.height()), left, self._key.upper())
+            room = self.width() - 26 - _COUNT
+            bars = min(150.0, 0.45 * room) if self._probs is not None else 0.0
+            name_room = room - bars - 6
+            text = painter.fontMetrics().elidedText(self._name, Qt.TextElideMode.ElideMiddle, int(name_room))
+            painter.drawText(QRectF(26, 0, name_room, self.height()), left, text)
+            painter.drawText(QRectF(self.width() - _COUNT - 6, 0, _COUNT, self.height()), middle, str(self._count))
+            if self._probs is None:
+                return
+            start, length = 26 + name_room, max(0.0, bars - _PERCENT)
+            for top, prob, colour in ((5, self._probs[0], TEACHER), (12, self._probs[1], STUDENT)):
+                painter.fillRect(QRectF(start, top, length, 6), colours.ground)
+                painter.fillRect(QRectF(start, top, max(1.0, length * prob), 6), colour)
+            painter.drawText(
+                QRectF(start + length, 0, _PERCENT - 4, self.height()), middle, f"{100 * self._probs[0]:.0f} %"
+            )

@@ -107,24 +107,26 @@ class References(QWidget):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        font = painter.font()
-        font.setPixelSize(12)
-        painter.setFont(font)
-        painter.setPen(self._colours.text)
-        if not self.shown:
-            flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
-            painter.drawText(self.rect().adjusted(20, 0, -20, 0), flags, self.text)
-        table = self._session.class_table
-        chips = class_colours(table.names, table.colours)
-        for line, one in enumerate(self.shown):
-            top = line * (_SIZE + _GAP)
-            painter.fillRect(QRect(0, top + 2, 4, _SIZE - 4), QColor.fromRgbF(*chips.get(one.name, (0.6, 0.6, 0.6))))
-            name = painter.fontMetrics().elidedText(one.name, Qt.TextElideMode.ElideMiddle, _NAME - 14)
-            painter.drawText(QRect(10, top, _NAME - 12, _SIZE), Qt.AlignmentFlag.AlignVCenter, name)
-            for place, image in enumerate(one.pictures):
-                painter.drawImage(QRect(_NAME + place * (_SIZE + _GAP), top, _SIZE, _SIZE), image)
+        with QPainter(self) as painter:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            font = painter.font()
+            font.setPixelSize(12)
+            painter.setFont(font)
+            painter.setPen(self._colours.text)
+            if not self.shown:
+                flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
+                painter.drawText(self.rect().adjusted(20, 0, -20, 0), flags, self.text)
+            table = self._session.class_table
+            chips = class_colours(table.names, table.colours)
+            for line, one in enumerate(self.shown):
+                top = line * (_SIZE + _GAP)
+                painter.fillRect(
+                    QRect(0, top + 2, 4, _SIZE - 4), QColor.fromRgbF(*chips.get(one.name, (0.6, 0.6, 0.6)))
+                )
+                name = painter.fontMetrics().elidedText(one.name, Qt.TextElideMode.ElideMiddle, _NAME - 14)
+                painter.drawText(QRect(10, top, _NAME - 12, _SIZE), Qt.AlignmentFlag.AlignVCenter, name)
+                for place, image in enumerate(one.pictures):
+                    painter.drawImage(QRect(_NAME + place * (_SIZE + _GAP), top, _SIZE, _SIZE), image)
 
     def stop(self) -> None:
         """Find nothing more."""

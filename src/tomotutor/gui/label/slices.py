@@ -49,24 +49,24 @@ class SlicePane(QWidget):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        if self._image is None:
-            return
-        target = self._target()
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(target, self._image)
-        cross = self._owner.cross_in(self._name)
-        if cross is not None:
-            down, across = cross
-            x = target.left() + (across + 0.5) / self._image.width() * target.width()
-            y = target.top() + (down + 0.5) / self._image.height() * target.height()
-            painter.setPen(QPen(QColor(255, 190, 60, 110), 1))
-            painter.drawLine(QPointF(x, target.top()), QPointF(x, target.bottom()))
-            painter.drawLine(QPointF(target.left(), y), QPointF(target.right(), y))
-            corner = QRectF(target.left(), target.top(), 24, 18)
-            painter.fillRect(corner, QColor(0, 0, 0, 150))  # the picture below may be as bright as the text
-            painter.setPen(QColor(230, 230, 230))
-            painter.drawText(corner, Qt.AlignmentFlag.AlignCenter, self._name)
+        with QPainter(self) as painter:
+            if self._image is None:
+                return
+            target = self._target()
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            painter.drawImage(target, self._image)
+            cross = self._owner.cross_in(self._name)
+            if cross is not None:
+                down, across = cross
+                x = target.left() + (across + 0.5) / self._image.width() * target.width()
+                y = target.top() + (down + 0.5) / self._image.height() * target.height()
+                painter.setPen(QPen(QColor(255, 190, 60, 110), 1))
+                painter.drawLine(QPointF(x, target.top()), QPointF(x, target.bottom()))
+                painter.drawLine(QPointF(target.left(), y), QPointF(target.right(), y))
+                corner = QRectF(target.left(), target.top(), 24, 18)
+                painter.fillRect(corner, QColor(0, 0, 0, 150))  # the picture below may be as bright as the text
+                painter.setPen(QColor(230, 230, 230))
+                painter.drawText(corner, Qt.AlignmentFlag.AlignCenter, self._name)
 
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:

@@ -56,9 +56,11 @@ class Table(QTableWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         if self.is_empty and self.empty_text:
-            painter = QPainter(self.viewport())
-            room = self.viewport().rect().adjusted(20, 0, -20, 0)
-            painter.drawText(room, int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap), self.empty_text)
+            with QPainter(self.viewport()) as painter:
+                room = self.viewport().rect().adjusted(20, 0, -20, 0)
+                painter.drawText(
+                    room, int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap), self.empty_text
+                )
 
     def _fill(self, rows: Sequence[Sequence[str]]) -> None:
         self.setRowCount(len(rows))

@@ -97,20 +97,20 @@ class Gallery(QWidget):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        font = painter.font()
-        font.setPixelSize(11)
-        painter.setFont(font)
-        painter.setPen(self._colours.text)
-        for position, (item, text) in enumerate(zip(self._items, self.captions, strict=True)):
-            cell = self._cell(position)
-            if item.row in self._images:
-                painter.drawImage(cell, self._images[item.row])
-            short = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, self.SIZE)
-            painter.drawText(QRect(cell.left(), self.SIZE, self.SIZE, 15), Qt.AlignmentFlag.AlignCenter, short)
-        if not self._items:
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left in the queue")
+        with QPainter(self) as painter:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            font = painter.font()
+            font.setPixelSize(11)
+            painter.setFont(font)
+            painter.setPen(self._colours.text)
+            for position, (item, text) in enumerate(zip(self._items, self.captions, strict=True)):
+                cell = self._cell(position)
+                if item.row in self._images:
+                    painter.drawImage(cell, self._images[item.row])
+                short = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, self.SIZE)
+                painter.drawText(QRect(cell.left(), self.SIZE, self.SIZE, 15), Qt.AlignmentFlag.AlignCenter, short)
+            if not self._items:
+                painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "nothing left in the queue")
 
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:

@@ -195,31 +195,31 @@ class ParticleGrid(QAbstractScrollArea):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self.viewport())
-        painter.fillRect(self.viewport().rect(), self._colours.ground)
-        font = painter.font()
-        font.setPixelSize(11)
-        painter.setFont(font)
-        wanted: list[int] = []
-        offset = self.verticalScrollBar().value()
-        for section, positions in self._in_view():
-            title = self._sections[section].title
-            if title:
+        with QPainter(self.viewport()) as painter:
+            painter.fillRect(self.viewport().rect(), self._colours.ground)
+            font = painter.font()
+            font.setPixelSize(11)
+            painter.setFont(font)
+            wanted: list[int] = []
+            offset = self.verticalScrollBar().value()
+            for section, positions in self._in_view():
+                title = self._sections[section].title
+                if title:
+                    painter.setPen(self._colours.text)
+                    head = QRect(6, int(self._top_S[section]) - offset, self.viewport().width() - 12, _HEADER)
+                    painter.drawText(head, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, title)
+                for position in positions:
+                    row = int(self._rows[position])
+                    wanted.append(row)
+                    self._paint_cell(painter, self._cell(position), row)
+            if not len(self._rows):
                 painter.setPen(self._colours.text)
-                head = QRect(6, int(self._top_S[section]) - offset, self.viewport().width() - 12, _HEADER)
-                painter.drawText(head, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, title)
-            for position in positions:
-                row = int(self._rows[position])
-                wanted.append(row)
-                self._paint_cell(painter, self._cell(position), row)
-        if not len(self._rows):
-            painter.setPen(self._colours.text)
-            flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
-            painter.drawText(self.viewport().rect(), flags, self.empty_text)
-        if self._band is not None:
-            painter.setPen(QPen(self._colours.text, 1))
-            painter.drawRect(QRect(*self._band).normalized().translated(0, -offset))
-        self._thumbnails.want(wanted)
+                flags = int(Qt.AlignmentFlag.AlignCenter) | int(Qt.TextFlag.TextWordWrap)
+                painter.drawText(self.viewport().rect(), flags, self.empty_text)
+            if self._band is not None:
+                painter.setPen(QPen(self._colours.text, 1))
+                painter.drawRect(QRect(*self._band).normalized().translated(0, -offset))
+            self._thumbnails.want(wanted)
 
     def _paint_cell(self, painter: QPainter, cell: QRect, row: int) -> None:
         picture = QRect(cell.left(), cell.top(), self._size, self._size)
