@@ -28,6 +28,7 @@ hard="--snr 0.05 --per-class 150 --imbalance 4 --tilt-range -50,50 --false-picks
 make_set aside snr010 --voxel-size 12 --snr 0.1 --per-class 40 --seed 41
 make_set aside snr005 --voxel-size 12 --snr 0.05 --per-class 40 --seed 42
 make_set aside hard --voxel-size 12 --seed 43 $hard
+make_set aside hard_test --voxel-size 12 --seed 47 --snr 0.05 --per-class 40 --tilt-range -50,50 --false-picks 0.15 --membrane --gold  # of `bench start-hard`
 make_set heldout heldout_snr010 --snr 0.1 --per-class 40 --seed 44
 make_set heldout heldout_snr005 --snr 0.05 --per-class 40 --seed 45
 make_set heldout heldout_hard --seed 46 $hard

@@ -199,6 +199,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         train="tomograms",
         test="tomograms_test",
     ),
+    "start-hard": Experiment(
+        "the same on complexes set aside, SNR 0.05, tilts to ±50°, imbalance 4, false picks (frozen_data.sh)",
+        _starts("pair_badge"),
+        {"small": Plan("app", {**PRETRAINED_SMALL, "steps": "200", "tta": "half_turns"}, even(20, 20, 3), seeds=5)},
+        named=("pair_badge",),
+        train="hard",
+        test="hard_test",
+    ),
     "start-development": Experiment(
         "the classes on which query rules for a pretrained start are chosen: six complexes, SNR 0.05, imbalance 4",
         STARTS,
