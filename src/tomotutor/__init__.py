@@ -1,12 +1,9 @@
 """TomoTutor: label only the subtomograms that matter."""
 
-import os
-
-from tomotutor.base.errors import TomoTutorError
+import os  # and no more: the command line imports this package before it can heed Ctrl-C
 
 # before torch is imported: threads that wait for each other sleep. OpenMP lets them spin, which beside other programs
 # takes two thirds of the speed of a training, and alone gains nothing
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
-__all__ = ["TomoTutorError", "__version__"]

@@ -1,7 +1,16 @@
-"""python -m tomotutor."""
+"""The program, as `tomotutor` or `python -m tomotutor`."""
 
 import sys
+from _signal import SIG_DFL, SIGINT, signal  # built in: to import the module signal takes milliseconds
 
-from tomotutor.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command that this process was started with; return its exit status."""
+    signal(SIGINT, SIG_DFL)  # nothing to end in order before the command runs and after it: no traceback
+    from tomotutor.cli import main as run
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

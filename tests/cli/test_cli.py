@@ -1,10 +1,15 @@
 """The commands, run as a person runs them: through main(), in real folders."""
 
 import csv
+import inspect
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 
 import mrcfile
@@ -398,21 +403,73 @@ def test_output_that_cannot_be_written_is_one_sentence(session_folder):
     assert (ran.returncode, ran.stderr) == (1, "tomotutor: standard output: the disk is full; make room\n")
 
 
-def test_an_interrupt_during_start_up_is_one_sentence():
-    ran = python(
-        "-c",
-        "import builtins, sys\n"
-        "from tomotutor.cli import main\n"
-        "assert 'numpy' not in sys.modules\n"
-        "real = builtins.__import__\n"
-        "def interrupted(name, *more, **how):\n"
-        "    if name == 'tomotutor.cli':\n"
-        "        raise KeyboardInterrupt\n"
-        "    return real(name, *more, **how)\n"
-        "builtins.__import__ = interrupted\n"
-        "sys.exit(main(['status', 'x']))\n",
+# as installers write it, from the line in pyproject.toml
+ENTRY = "import sys\nfrom {} import {}\nsys.exit({}())\n"
+
+
+def entry():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    module, function = project["scripts"]["tomotutor"].split(":")
+    return ENTRY.format(module, function, function)
+
+
+class Dropping:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def converting():
+    """What compiled code does that imports."""
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt as problem:
+        raise ImportError from problem
+
+
+@pytest.mark.parametrize(
+    ("module", "how"),
+    [
+        ("tomotutor.base.errors", "os.kill(os.getpid(), 2)"),
+        ("argparse", "converting()"),
+        ("tomotutor.cli.session", "converting()"),
+        ("tomotutor.cli.session", "Dropping()"),
+    ],
+)
+def test_an_interrupt_while_python_imports_is_one_line(module, how):
+    interrupting = (
+        "import os, signal, sys\n"
+        + inspect.getsource(converting)
+        + inspect.getsource(Dropping)
+        + "class Interrupting:\n"
+        "    def find_spec(self, name, *more):\n"
+        f"        if name == {module!r}:\n"
+        f"            {how}\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv[1:] = ['status', 'x']\n"
     )
-    assert (ran.returncode, ran.stderr) == (
-        130,
-        "tomotutor: interrupted; all labels and finished rounds are saved\n",
+    ran = python("-c", interrupting + entry())
+    assert ran.returncode in (130, -signal.SIGINT)
+    assert re.fullmatch("(tomotutor: interrupted.*\n)?", ran.stderr)
+
+
+@pytest.mark.slow
+def test_an_interrupt_at_any_moment_is_one_line(session_folder):
+    telling = (  # before the command line is imported it is Python's own start
+        "import os, sys\n"
+        "class Telling:\n"
+        "    def find_spec(self, name, *more):\n"
+        "        if name == 'tomotutor.cli':\n"
+        "            os.write(1, b'.')\n"
+        "sys.meta_path.insert(0, Telling())\n"
     )
+    words, statuses = [sys.executable, "-c", telling + entry(), "status", str(session_folder)], []
+    for delay_ms in range(0, 600, 6):
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout.read(1) == "."
+            time.sleep(delay_ms / 1000)
+            process.send_signal(signal.SIGINT)
+            shown = process.stderr.read()
+        statuses.append(process.returncode)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert re.fullmatch("(tomotutor: interrupted.*\n)?", shown)
+    assert 130 in statuses

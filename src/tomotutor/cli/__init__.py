@@ -6,14 +6,15 @@ end in a sentence from the first moment on.
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tomotutor.base.errors import CancelledError, TomoTutorError, reason
 
@@ -38,52 +39,72 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted, 143 when
     ended by SIGTERM, as SLURM does at its time limit.
     """
-    before = _heed_sigterm()
-    try:
-        import logging
+    with _signals_heeded() as came:
+        try:
+            import logging
 
-        args = make_parser().parse_args(argv, argparse.Namespace(words=list(sys.argv[1:] if argv is None else argv)))
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-        if getattr(args, "threads", None):
-            os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch, which comes later, and its processes go by it
-        if getattr(args, "take_lock", False):
-            from tomotutor.session.lock import free_lost_lock
+            words = list(sys.argv[1:] if argv is None else argv)
+            args = make_parser().parse_args(argv, argparse.Namespace(words=words))
+            logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+            if getattr(args, "threads", None):
+                os.environ["OMP_NUM_THREADS"] = str(args.threads)  # torch, which comes later, and its processes
+            if getattr(args, "take_lock", False):
+                from tomotutor.session.lock import free_lost_lock
 
-            free_lost_lock(Path(args.session))
-        args.function(args)
-        sys.stdout.flush()
-    except TomoTutorError as problem:
-        return _say(str(problem), 1)
-    except _Ended:
-        return _say("ended by SIGTERM; all labels and finished rounds are saved, a round that ran is given up", 143)
-    except (KeyboardInterrupt, CancelledError) as problem:
-        return _say(f"interrupted; {str(problem) or 'all labels and finished rounds are saved'}", 130)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        _drop_output()
-        return 1
-    except OSError as problem:  # what no reader or writer has put into words: standard output, most of all
-        _drop_output()
-        return _say(f"{problem.filename or 'standard output'}: {reason(problem)}", 1)
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+                free_lost_lock(Path(args.session))
+            args.function(args)
+            sys.stdout.flush()
+        except TomoTutorError as problem:
+            return _say(str(problem), 1)
+        except (Exception, KeyboardInterrupt) as problem:
+            return _ended(problem, came)
     return 0
 
 
-class _Ended(KeyboardInterrupt):
-    """SIGTERM came: everything ends as with Ctrl-C."""
+def _ended(problem: BaseException, came: set[int]) -> int:
+    """Say in words what ended a command; what is a fault of ours is raised."""
+    if signal.SIGTERM in came:
+        return _say("ended by SIGTERM; all labels and finished rounds are saved, a round that ran is given up", 143)
+    if came or isinstance(problem, (KeyboardInterrupt, CancelledError)):  # compiled code makes other errors of Ctrl-C
+        told = str(problem) if isinstance(problem, CancelledError) else ""
+        return _say(f"interrupted; {told or 'all labels and finished rounds are saved'}", 130)
+    if not isinstance(problem, OSError):
+        raise problem
+    _drop_output()
+    if isinstance(problem, BrokenPipeError):  # the reader of a pipe has seen enough
+        return 1
+    # what no reader or writer has put into words: standard output, most of all
+    return _say(f"{problem.filename or 'standard output'}: {reason(problem)}", 1)
 
 
-def _heed_sigterm() -> Any:
-    """Let the first SIGTERM end the command in order; return what heeded it before, None where that is not ours."""
+@contextmanager
+def _signals_heeded() -> Iterator[set[int]]:
+    """Let Ctrl-C and the first SIGTERM end a command in order; give a set of the signals that came."""
+    came: set[int] = set()
 
     def end(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is given up takes a moment; SIGKILL comes after it
-        raise _Ended
+        came.add(number)
+        if number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)  # what is given up takes a moment; SIGKILL comes after it
+        raise KeyboardInterrupt
+
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if isinstance(what.exc_value, KeyboardInterrupt):  # raised where Python can only drop it: soon again
+            threading.Timer(0.01, _thread.interrupt_main).start()
+        else:
+            hook(what)
 
     if threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(signal.SIGTERM, end)
+        yield came
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook, sys.unraisablehook = sys.unraisablehook, dropped
+    try:
+        yield came
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(message: str, status: int) -> int:
