@@ -1,7 +1,7 @@
 """The program, as `tomotutor` or `python -m tomotutor`."""
 
 import sys
-from _signal import SIG_DFL, SIGINT, signal  # built in: to import the module signal takes milliseconds
+from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]  # module signal takes milliseconds
 
 
 def main() -> int:

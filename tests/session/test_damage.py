@@ -199,7 +199,7 @@ def repair_many(long_log, tmp_path, count):
         saved += len(readable)
         said = use(folder, with_round=False)
         # a bit in what the database remembers of the voxels looks like other voxels, where no copy tells better
-        fine = ("which session.toml does not name", *(("have other voxels",) if number % 3 == 0 else ()))
+        fine = ("does not name the class", *(("have other voxels",) if number % 3 == 0 else ()))
         assert all(any(part in one for part in fine) for one in said), (number, said)
     print(f"damaged labels.sqlite: {count} tried, {saved} readable labels, 0 of them lost, {raised} without a way back")
 

@@ -1,6 +1,8 @@
 """Undo, redo, classes in midstream, rounds gone back to, and sessions opened to look only."""
 
 import json
+import re
+import shlex
 import sqlite3
 
 import numpy as np
@@ -199,7 +201,7 @@ def test_a_class_renamed_by_hand_is_said_on_opening(session, session_folder):
     session.close()
     path = session_folder / "session.toml"
     path.write_text(path.read_text().replace('"ball"', '"sphere"'))
-    with pytest.raises(TomoTutorError, match=r"labels of the class 'ball', which session.toml does not name.*--rename"):
+    with pytest.raises(TomoTutorError, match=r"session\.toml: does not name the class 'ball'.*--rename"):
         Session(session_folder)
 
 
@@ -268,12 +270,18 @@ def test_a_class_renamed_by_hand_is_mended_by_the_command(session, session_folde
     answer_truthfully(session, 6)
     given = session.labels()
     session.close()
-    path = session_folder / "session.toml"
+    folder = session_folder.rename(session_folder.parent / "my session's")
+    path = folder / "session.toml"
     path.write_text(path.read_text().replace('"ball"', '"sphere"'))
-    assert main(["classes", str(session_folder)]) == 1
-    assert "tomotutor classes SESSION --rename 'ball' NEW" in capsys.readouterr().err
-    assert main(["classes", str(session_folder), *change]) == 0
-    with Session(session_folder) as again:
+    assert main(["classes", str(folder)]) == 1
+    told = capsys.readouterr().err
+    copied = [shlex.split(words) for words in re.findall(r"'(tomotutor .*?)'(?=,? or|\n)", told)]
+    assert copied == [
+        ["tomotutor", "classes", str(folder), *more, word]
+        for more, word in ((["--rename", "ball"], "NEW"), (["--merge", "ball"], "INTO"))
+    ]
+    assert main(["classes", str(folder), *change]) == 0
+    with Session(folder) as again:
         assert again.classes == names
         assert again.labels() == {row: change[2] if name == "ball" else name for row, name in given.items()}
 

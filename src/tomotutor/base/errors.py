@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from pathlib import Path
 
 _LONGEST = 1500  # characters of a message: room for two long paths, none for a file
@@ -30,6 +31,11 @@ class TomoTutorError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message, _LONGEST))
+
+
+def command(*words: object) -> str:
+    """Return a command of the program as a shell takes it: sentences name it to be copied."""
+    return shlex.join(["tomotutor", *map(str, words)])
 
 
 def shown(text: str, limit: int = 200) -> str:

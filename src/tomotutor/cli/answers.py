@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, command
 from tomotutor.cli.common import Commands, add_command, count, print_json, show_progress
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def _open(args: argparse.Namespace, *, write: bool = False) -> Iterator[Session]
     try:
         if not session.one_class:
             raise TomoTutorError(
-                f"{args.session}: its labels are masks, which have no answers between rounds; use tomotutor predict"
+                f"{args.session}: its labels are masks, which have no answers between rounds; use "
+                f"'{command('predict', args.session)}'"
             )
         if session.answering.pool_embedding.newest is None:
             session.close()
@@ -39,7 +40,7 @@ def _open(args: argparse.Namespace, *, write: bool = False) -> Iterator[Session]
             if session.answering.pool_embedding.embed(show_progress) is None:
                 raise TomoTutorError(
                     f"{args.session}: starts from scratch, so nothing has looked at the pool yet; label items and run "
-                    f"'tomotutor round {args.session}' first"
+                    f"'{command('round', args.session)}' first"
                 )
         session.refresh_answers()
         yield session
@@ -292,7 +293,9 @@ def _chosen(session: Session, args: argparse.Namespace) -> tuple[np.ndarray, str
     found = session.answering.groups(args.groups)
     assert found is not None
     if not 1 <= args.group <= len(found[0]):
-        raise TomoTutorError(f"--group {args.group}: there are {len(found[0])} groups; see 'tomotutor groups'")
+        raise TomoTutorError(
+            f"--group {args.group}: there are {len(found[0])} groups; see '{command('groups', args.session)}'"
+        )
     return found[0].members(args.group - 1), f"group {args.group}"
 
 

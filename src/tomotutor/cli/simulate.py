@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tomotutor.base.errors import command
 from tomotutor.cli.common import (
     Commands,
     add_command,
@@ -63,10 +64,8 @@ def _subtomograms(args: argparse.Namespace) -> None:
     )
     seconds = time.perf_counter() - start
     print(f"{args.out}: {len(classes)} classes, {seconds:.0f} s on {device}")
-    print(
-        f"next: tomotutor new SESSION --stack {Path(args.out) / 'subtomograms.mrc'} --classes "
-        f"{','.join(c for c in classes if c != 'junk')}"
-    )
+    names = ",".join(c for c in classes if c != "junk")
+    print("next:", command("new", "SESSION", "--stack", Path(args.out) / "subtomograms.mrc", "--classes", names))
 
 
 def _tomograms(args: argparse.Namespace) -> None:
@@ -92,11 +91,9 @@ def _tomograms(args: argparse.Namespace) -> None:
     for name, picks, complexes in placed:
         short = f", {args.particles - picks} found no room" if picks < args.particles else ""
         print(f"{name}: {picks} picks, {complexes} of them complexes{short}")
-    out, classes = Path(args.out), ",".join(s.name for s in structures)
-    print(
-        f"next: tomotutor new SESSION --particles {out / 'particles.star'} --tomograms {out / 'tomograms.star'} "
-        f"--classes {classes}"
-    )
+    out, names = Path(args.out), ",".join(s.name for s in structures)
+    files = "--particles", out / "particles.star", "--tomograms", out / "tomograms.star"
+    print("next:", command("new", "SESSION", *files, "--classes", names))
 
 
 def _sample(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from psygnal import SignalInstance
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, command
 from tomotutor.base.progress import Report
 from tomotutor.data.pool import Pool, concat, find_twins
 from tomotutor.data.sources import Opened, Source
@@ -94,7 +94,7 @@ class Core:
         except ValueError as problem:
             raise self.database.damaged(problem) from None
         recipe, classes = self.file.recipe, self.file.classes
-        return State(
+        state = State(
             ids,
             twin_N,
             held_out_N,
@@ -108,6 +108,14 @@ class Core:
             rounds.in_use(self.database, records),
             class_checks=checks,
         )
+        if unnamed := state.unnamed():
+            rename = command("classes", self.folder, "--rename", unnamed[0], "NEW")
+            merge = command("classes", self.folder, "--merge", unnamed[0], "INTO")
+            raise TomoTutorError(
+                f"{self.folder / 'session.toml'}: does not name the class {unnamed[0]!r}, of which the log has labels; "
+                f"say what it is called now with '{rename}', or '{merge}'"
+            )
+        return state
 
     def keep_class_checks(self, checks: Sequence[ClassCheck]) -> None:
         """Put draws of members of classes on disk, then in use."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError, unreadable
+from tomotutor.base.errors import TomoTutorError, command, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.session.label_log import Entry
 from tomotutor.session.lock import take_lock
@@ -95,7 +95,7 @@ class Database:
         self.path = folder / NAME
         if not self.path.is_file() and any((folder / BACKUPS).glob("labels-[0-9]*.sqlite")):
             raise TomoTutorError(
-                f"{self.path}: not there any more; 'tomotutor repair {folder}' brings its last copy back"
+                f"{self.path}: not there any more; '{command('repair', folder)}' brings its last copy back"
             )
         if not self.path.is_file():
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'")
@@ -146,7 +146,7 @@ class Database:
         """Return the error for what cannot be read, which names the way back."""
         return TomoTutorError(
             f"{self.path}: damaged or no database of labels ({str(problem)[:200]}); "
-            f"run 'tomotutor repair {self.path.parent}', which saves every label that can be read"
+            f"run '{command('repair', self.path.parent)}', which saves every label that can be read"
         )
 
     def _check_layout(self, write: bool) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomotutor.base.errors import MovedInputError, TomoTutorError, reason, shown
+from tomotutor.base.errors import MovedInputError, TomoTutorError, command, reason, shown
 from tomotutor.base.files import new_folder, safe_names
 from tomotutor.data.overlaps import overlapping
 from tomotutor.data.pool import Pool, concat
@@ -206,7 +206,7 @@ def open_all(inputs: Sequence[Input], folder: Path) -> list[Opened]:
         gone = next((path for path in paths if not Path(path).exists()), None)
         if gone is None:
             raise
-        hint = f"tomotutor relocate {folder} --from {gone} --to THE_NEW_PLACE"
+        hint = command("relocate", folder, "--from", gone, "--to", "THE_NEW_PLACE")
         told = f"{problem}; {gone} is not there any more: if it moved, run '{hint}'"
         raise MovedInputError(told, gone) from None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli_w
 
 import tomotutor
-from tomotutor.base.errors import TomoTutorError, unreadable
+from tomotutor.base.errors import TomoTutorError, command, unreadable
 from tomotutor.base.files import new_file
 from tomotutor.data.sources import Source
 from tomotutor.learn.recipe import Recipe
@@ -57,11 +57,11 @@ class SessionFile:
         except FileNotFoundError:
             if (folder / "labels.sqlite").is_file():
                 raise TomoTutorError(
-                    f"{path}: not there any more, though the labels are; 'tomotutor repair {folder}' brings it back"
+                    f"{path}: not there any more, though the labels are; '{command('repair', folder)}' brings it back"
                 ) from None
             raise TomoTutorError(f"{folder}: not a session (no {NAME} in it); make one with 'tomotutor new'") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
-            mend = f"the labels are not touched by that; 'tomotutor repair {folder}' brings a copy of it back"
+            mend = f"the labels are not touched by that; '{command('repair', folder)}' brings a copy of it back"
             raise unreadable(path, problem, "the description of a session", mend) from None
 
     def write(self, folder: Path) -> None:

@@ -75,14 +75,6 @@ class State:
 
     def __post_init__(self) -> None:
         self.labels = self.labels.of(self.classes)
-        if self.labels.one_class:
-            lost = {self.name_of(e) for e in self.log.labels().values()} - set(self.classes.names)
-            if lost:
-                name = min(map(str, lost))
-                raise TomoTutorError(
-                    f"the log has labels of the class {name!r}, which session.toml does not name; say what it is "
-                    f"called now with 'tomotutor classes SESSION --rename {name!r} NEW', or --merge {name!r} INTO"
-                )
 
     def apply(self, entries: Sequence[Entry]) -> list[Entry]:
         """Take up entries that are on disk; return the entries whose items they change."""
@@ -92,6 +84,12 @@ class State:
             self.__dict__.pop("classes", None)
             self.labels = self.labels.of(self.classes)
         return changed
+
+    def unnamed(self) -> list[str]:
+        """Return the classes of labels that are none of the session's: somebody changed session.toml by hand."""
+        if not self.labels.one_class:
+            return []
+        return sorted({str(self.name_of(e)) for e in self.log.labels().values()} - set(self.classes.names))
 
     # ---- classes and labels --------------------------------------------------------------------------------------
 

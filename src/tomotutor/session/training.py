@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomotutor.base.errors import TomoTutorError
+from tomotutor.base.errors import TomoTutorError, command
 from tomotutor.base.progress import Progress, Report
 from tomotutor.learn.results import PoolMap
 from tomotutor.session import rounds
@@ -147,7 +147,7 @@ class Training:
         if record is None:
             raise TomoTutorError(
                 f"{core.folder}: no model yet; label some items and train first "
-                "('tomotutor round', or Train now on the screen)"
+                f"('{command('round', core.folder)}', or Train now on the screen)"
             )
         names = tuple(record.record.get("classes", core.state.first_classes))
         shape = tuple(record.record.get("shape", ())) or core.pool.shape
