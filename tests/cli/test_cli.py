@@ -384,12 +384,14 @@ def test_threads_are_limited_before_torch_comes(tmp_path, monkeypatch, capsys):
     assert shown.stdout == "False PASSIVE\n"
 
 
-def test_every_command_that_runs_networks_takes_threads():
+def test_every_command_that_computes_takes_threads():
     (commands,) = (a for a in make_parser()._actions if isinstance(a.choices, dict))
+    (kinds,) = (a for a in commands.choices["simulate"]._actions if isinstance(a.choices, dict))
     found = {name for name, sub in commands.choices.items() if "--threads" in sub.format_help()}
-    rounds = {"new", "label", "round", "predict", "export", "apply", "run", "demo", "pretrain", "bench"}
+    rounds = {"new", "add", "label", "round", "predict", "export", "apply", "run", "demo", "pretrain", "bench"}
     between = {"groups", "accept", "doubts", "similar", "check-class", "answers", "average"}
     assert found == rounds | between
+    assert all("--threads" in sub.format_help() for sub in kinds.choices.values())
 
 
 def python(*words, **how):

@@ -8,6 +8,7 @@ import torch
 
 from tomotutor.base.errors import CancelledError, TomoTutorError
 from tomotutor.data.pool import Cut, Pool
+from tomotutor.learn import busy
 from tomotutor.learn import embedding as embeddings
 from tomotutor.learn.augment import half_turn
 from tomotutor.learn.compute import Compute
@@ -54,6 +55,23 @@ def test_rows_are_the_mean_over_the_box_and_its_half_turns(pair, tmp_path):
         assert got.dtype == np.float16 and isinstance(got, np.memmap)
         np.testing.assert_allclose(got, expected, rtol=3e-3, atol=3e-3)
     assert found.is_complete and found.network == "start"
+
+
+def test_it_says_that_the_machine_is_busy_and_goes_on_with_the_threads_that_are_fastest(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(busy, "BUSY", 2.0)  # of a thread that is never interrupted
+    seen, threads = [], []
+
+    def watch(*_):
+        threads.append(torch.get_num_threads())
+
+    hook = pair.student.register_forward_hook(watch)
+    try:
+        embed_pool(pair, make_pool(), tmp_path / "e", Compute(threads=2), network="start", report=seen.append)
+    finally:
+        hook.remove()
+        torch.set_num_threads(1)
+    assert {progress.busy for progress in seen} == {True}
+    assert threads[:4] == [2, 2, 1, 1]  # the first of each makes ready; over more than one block
 
 
 def test_urgent_rows_first_and_a_cancellation_keeps_what_is_done(pair, tmp_path):

@@ -8,6 +8,7 @@ import torch
 
 from helpers import two_kinds
 from tomotutor.base.errors import CancelledError, TomoTutorError, TrainingDivergedError
+from tomotutor.learn import busy as busy_machine
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Output, build_pair
 from tomotutor.learn.recipe import Recipe, preset
@@ -125,6 +126,35 @@ def test_progress_tells_that_the_thread_has_to_wait():
     nets.teacher.__class__ = Waiting
     fit(nets, X[:8].__getitem__, Y[:8], FAST.replace(batch_size=2), CPU, seed=1, report=seen.append)
     assert seen[-1].busy
+
+
+class Slow(torch.nn.Module):
+    """As beside other programs: it takes longer the more threads there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.threads = torch.nn.Linear(1, 2), []
+
+    def forward(self, x):
+        self.threads.append(torch.get_num_threads())
+        time.sleep(0.01 * self.threads[-1])
+        h = x.mean((1, 2, 3, 4))[:, None]
+        return Output(self.fc(h), h, (h,))
+
+
+@pytest.mark.parametrize(("pinned", "busy"), [(False, 0.7), (True, 0.7), (False, 0.0)])
+def test_scoring_takes_fewer_threads_while_the_machine_is_busy_and_says_so(pinned, busy, monkeypatch):
+    monkeypatch.setattr(busy_machine, "BUSY", busy)
+    monkeypatch.setattr(busy_machine, "AGAIN", 10)
+    net, seen = Slow(), []
+    compute = Compute("cpu", threads=4, pinned=pinned)
+    try:
+        predict({"net": net}, lambda rows: X[rows], np.arange(30), compute, batch_size=2, report=seen.append)
+    finally:
+        torch.set_num_threads(1)
+    assert {p.busy for p in seen} == {busy > 0}
+    changing = [4, 4, 2, 2, 1, 1, *[1] * 7, 4, 2]  # the first of each makes ready; all are tried again
+    assert net.threads == (changing if busy and not pinned else [4] * 15)
 
 
 def test_a_report_that_raises_stops_at_the_next_mini_batch():

@@ -274,6 +274,7 @@ def add(commands: Commands) -> None:
         "add",
         _add,
         "add the items of another list, stack or folder to a session, labeled or not",
+        threads=True,
         writes=True,
     )
     add_source_arguments(more)

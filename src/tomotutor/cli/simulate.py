@@ -166,7 +166,12 @@ def add(commands: Commands) -> None:
     kinds = simulate.add_subparsers(title="what to simulate", metavar="WHAT", required=True)
 
     single = add_command(
-        kinds, "subtomograms", _subtomograms, "simulate a stack of subtomograms with truth and poses", session=False
+        kinds,
+        "subtomograms",
+        _subtomograms,
+        "simulate a stack of subtomograms with truth and poses",
+        session=False,
+        threads=True,
     )
     _add_shared(single, 0.05)
     single.add_argument(
@@ -185,7 +190,12 @@ def add(commands: Commands) -> None:
     )
 
     whole = add_command(
-        kinds, "tomograms", _tomograms, "simulate crowded tomograms with a particle list and truth", session=False
+        kinds,
+        "tomograms",
+        _tomograms,
+        "simulate crowded tomograms with a particle list and truth",
+        session=False,
+        threads=True,
     )
     _add_shared(whole, 0.1)
     whole.add_argument(
@@ -208,5 +218,7 @@ def add(commands: Commands) -> None:
         "--mode", type=int, choices=(0, 1, 2, 12), default=0, help="MRC mode: 0 (int8, default), 1, 2 or 12"
     )
 
-    sample = add_command(kinds, "sample", _sample, "make the sample data that the demo opens", session=False)
+    sample = add_command(
+        kinds, "sample", _sample, "make the sample data that the demo opens", session=False, threads=True
+    )
     sample.add_argument("folder", metavar="FOLDER", help="new folder to write to")

@@ -50,7 +50,9 @@ class Compute:
     float32_below : int
         Stages whose map has a smaller edge run in float32 (0: none).
     threads : int
-        CPU threads of torch.
+        CPU threads of torch, at most.
+    pinned : bool
+        Whether there are never fewer, whatever else runs: the same seed gives the same numbers.
     """
 
     device: str = "cpu"
@@ -58,6 +60,7 @@ class Compute:
     channels_last: bool = False
     float32_below: int = 0
     threads: int = 1
+    pinned: bool = False
 
     def describe(self) -> str:
         """Say it in a few words, for logs and the screen."""
@@ -341,13 +344,13 @@ def measured_threads(compute: Compute, net: nn.Module, shape: tuple[int, ...]) -
     Parameters
     ----------
     compute : Compute
-        The path; one on a device other than the CPU, or with one thread, is returned as it is.
+        The path; one on a device other than the CPU, with one thread, or pinned, is returned as it is.
     net : nn.Module
         Network to measure with; it is trained.
     shape : tuple of int
         (C, ...spatial) of one item.
     """
-    if compute.device != "cpu" or compute.threads == 1:
+    if compute.device != "cpu" or compute.threads == 1 or compute.pinned:
         return compute
     paths = [dataclasses.replace(compute, threads=n) for n in {1, compute.threads // 2, compute.threads}]
     seconds, passes = [0.0] * len(paths), [0] * len(paths)

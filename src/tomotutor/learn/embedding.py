@@ -17,6 +17,7 @@ from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.data.pool import Pool
 
 if TYPE_CHECKING:
+    from tomotutor.learn.busy import Pace
     from tomotutor.learn.compute import Compute
     from tomotutor.learn.models import Pair
 
@@ -175,6 +176,8 @@ def embed_pool(
     TomoTutorError
         An embedding is not finite, the folder holds one of another pool, or the disk is full.
     """
+    from tomotutor.learn.busy import Pace
+
     if folder.exists() and _read_card(folder)["network"] != network:
         raise TomoTutorError(
             f"{folder}: holds the embedding of {_read_card(folder)['network']}; expected that of {network}: give each "
@@ -189,17 +192,18 @@ def embed_pool(
     last = ALL_VIEWS if half_turns else ONE_VIEW
     work = [(view, rows[found.view_N[rows] < view]) for view in range(ONE_VIEW, last + 1)]
     done, clock = 0, Clock(report, "embed", sum(len(waiting) for _, waiting in work))
+    pace = Pace(compute)
     for view, waiting in work:
         for first in range(0, len(waiting), BLOCK):
             block = waiting[first : first + BLOCK]
-            _write(found, block, _look(pair, pool, block, found, view, compute), view)
+            _write(found, block, _look(pair, pool, block, found, view, compute, pace), view)
             done += len(block)
-            clock.tell(done)
+            clock.tell(done, busy=pace.is_busy)
     return open_embedding(folder, pool)
 
 
 def _look(
-    pair: Pair, pool: Pool, block: np.ndarray, found: Embedding, view: int, compute: Compute
+    pair: Pair, pool: Pool, block: np.ndarray, found: Embedding, view: int, compute: Compute, pace: Pace
 ) -> dict[str, np.ndarray]:
     """Return both embeddings of some rows: of the box as it is, or the mean that its half turns make with it."""
     import torch
@@ -216,7 +220,7 @@ def _look(
             x = x_NC[place_N[part]]
             return half_turn(torch.from_numpy(x), turn).numpy() if turn else x
 
-        scores = predict(pair.parts(), read, rows, compute)
+        scores = predict(pair.parts(), read, rows, compute, pace=pace)
         return {name: score.embedding_ND for name, score in scores.items()}
 
     if view == ONE_VIEW:

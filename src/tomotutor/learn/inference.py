@@ -16,6 +16,7 @@ from tomotutor.base.progress import Clock, Progress, Report, ignore
 from tomotutor.data.pool import Pool
 from tomotutor.learn import compute as computing
 from tomotutor.learn.augment import asymmetric, half_turn
+from tomotutor.learn.busy import Pace
 from tomotutor.learn.calibration import at_temperature
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.compute_file import machine_key, remembered
@@ -82,7 +83,7 @@ def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: i
     # pinned, so that the same seed gives the same numbers: a measurement could choose otherwise
     net = recipe.network
     if net.precision == "float32":
-        return Compute(device, channels_last=True, threads=threads)
+        return Compute(device, channels_last=True, threads=threads, pinned=True)
     key = machine_key(f"{net.teacher} {net.stem} {net.width:g} {shape} {threads} threads {net.precision}")
 
     def measure() -> Compute:
@@ -96,10 +97,8 @@ def compute_for(shape: tuple[int, ...], classes: int, recipe: Recipe, threads: i
 
 def at_this_moment(compute: Compute, shape: tuple[int, ...], classes: int, recipe: Recipe) -> Compute:
     """Return a path with the threads that are fastest while other programs run as they do now; a round asks when it
-    starts. float32 that was insisted on keeps its threads: the same seed gives the same numbers.
+    starts.
     """
-    if recipe.network.precision == "float32":
-        return compute
     return computing.measured_threads(compute, new_pair(shape, classes, recipe).teacher, shape)
 
 
@@ -132,9 +131,10 @@ def predict_answer(
     lopsided_N = np.array(asymmetric(pool.tilt_range_N2[rows]), bool)
     passes = {turn: np.ones(len(rows), bool) if turn in ("", "y") else ~lopsided_N for turn in ("", *turns)}
     clock, done = Clock(report, "score", sum(int(turned_N.sum()) for turned_N in passes.values())), 0
+    pace, task = Pace(compute), TASKS[recipe.task]
 
     def tell(progress: Progress) -> None:
-        clock.tell(done + progress.done)
+        clock.tell(done + progress.done, busy=progress.busy)
 
     def run(turn: str) -> dict[str, Scores]:
         nonlocal done
@@ -143,7 +143,7 @@ def predict_answer(
             x_NC = pool.read(part)
             return half_turn(torch.from_numpy(x_NC), turn).numpy() if turn else x_NC
 
-        found = predict(nets, read, rows[passes[turn]], compute, task=TASKS[recipe.task], each=each, report=tell)
+        found = predict(nets, read, rows[passes[turn]], compute, task=task, each=each, report=tell, pace=pace)
         done += int(passes[turn].sum())
         return found
 

@@ -5,7 +5,6 @@ report raises.
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from tomotutor.base.errors import CancelledError, TomoTutorError, TrainingDivergedError
 from tomotutor.base.progress import Clock, Report, ignore
 from tomotutor.learn.augment import asymmetric
+from tomotutor.learn.busy import Load, Pace
 from tomotutor.learn.checkpoint import Checkpoint
 from tomotutor.learn.compute import Compute
 from tomotutor.learn.models import Net, Output, Pair
@@ -31,7 +31,6 @@ Read = Callable[[np.ndarray], np.ndarray]
 AuxLoss = Callable[
     [Output, Tensor], Tensor | float
 ]  # (teacher's output, its loss for each item): what a strategy adds to the mean
-BUSY = 0.7  # a thread that computes and runs for less than this share of the time waits for other programs
 MOST_VOXELS = 2**22  # of one channel, scored at a time
 
 
@@ -190,14 +189,11 @@ def learn(
         _forward(schedulers, done)
     pieces = 1
     epochs = max(1, math.ceil(steps * recipe.training.batch_size / items))
-    clock, own_s, wall_s = Clock(report, "train", steps, done), 0.0, 0.0
+    clock, load = Clock(report, "train", steps, done), Load(compute)
     for step, (x_batch, y_batch) in enumerate(feed, start=done + 1):
         strategy_loss = partial(aux_loss, progress=(step - 1) / steps)
-        wall, own = time.perf_counter(), time.thread_time()
-        pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
-        # of the last few mini-batches: a time slice of another program is longer than some of them
-        wall_s, own_s = 0.8 * wall_s + time.perf_counter() - wall, 0.8 * own_s + time.thread_time() - own
-        busy = compute.device == "cpu" and own_s < BUSY * wall_s
+        with load.watched():
+            pieces, loss = _step_in_memory(pair, nets, x_batch, y_batch, recipe, compute, pieces, strategy_loss)
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"training: the loss became {loss} at mini-batch {step} of {steps}; the previous model stays in use. "
@@ -211,7 +207,7 @@ def learn(
             checkpoint.save(step, nets, optimizers)
         epoch = min(epochs, 1 + (step * recipe.training.batch_size - 1) // items)
         try:
-            clock.tell(step, epoch=epoch, epochs=epochs, loss=loss, busy=busy)
+            clock.tell(step, epoch=epoch, epochs=epochs, loss=loss, busy=load.is_busy)
         except CancelledError:
             if checkpoint:
                 checkpoint.save(step, nets, optimizers)
@@ -309,18 +305,21 @@ def map_batches(
     compute: Compute,
     batch_size: int,
     report: Report,
+    pace: Pace | None = None,
 ) -> Iterator[tuple[np.ndarray, T]]:
     """Yield the rows of each batch, in order, and what a function returns for it.
 
     `batch_size` is the most items at a time; fewer where they are large, and half of it where device memory ends.
+    `pace` goes on with the threads of batches before.
     """
+    pace = pace or Pace(compute)
     if len(rows):
         batch_size = max(1, min(batch_size, MOST_VOXELS // max(1, math.prod(read(rows[:1]).shape[2:]))))
     clock, done = Clock(report, "score", len(rows)), 0
     while done < len(rows):
         index = rows[done : done + batch_size]
         try:
-            found = function(compute.put(torch.from_numpy(read(index))))
+            found = pace.run(function, compute.put(torch.from_numpy(read(index))))
         except torch.OutOfMemoryError:
             if batch_size == 1:
                 raise TomoTutorError(f"scoring: {compute.device} has too little free memory for one item") from None
@@ -328,7 +327,7 @@ def map_batches(
             continue
         yield index, found
         done += len(index)
-        clock.tell(done)
+        clock.tell(done, busy=pace.is_busy)
 
 
 def predict(
@@ -341,6 +340,7 @@ def predict(
     batch_size: int = 64,
     each: Callable[[np.ndarray, dict[str, Output]], None] | None = None,
     report: Report = ignore,
+    pace: Pace | None = None,
 ) -> dict[str, Scores]:
     """Run networks over items in eval mode, without augmentation, at temperature 1.
 
@@ -356,7 +356,7 @@ def predict(
         Says what is kept of a batch.
     each : callable
         Called with the rows and outputs of each batch, for what would be too large to keep.
-    compute, batch_size, report
+    compute, batch_size, report, pace
         As in `fit` and `map_batches`.
 
     Returns
@@ -364,7 +364,6 @@ def predict(
     dict of str to Scores
         One per network, in the order of `rows`.
     """
-    compute.apply_threads()
     for net in nets.values():
         compute.prepare(net)
         net.eval()
@@ -374,7 +373,7 @@ def predict(
         with torch.inference_mode(), compute.autocast():
             return {name: net(x) for name, net in nets.items()}
 
-    for index, outputs in map_batches(run, read, rows, compute, batch_size, report):
+    for index, outputs in map_batches(run, read, rows, compute, batch_size, report, pace):
         for name, scores in task.scores(outputs).items():
             parts[name].append(scores)
         if each:
