@@ -33,6 +33,21 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    target = tmp_path / "f"
+    os.mkfifo(target)
+    with pytest.raises(TomoTutorError, match=r"f: cannot be written"), new_file(target) as partial:
+        partial.write_text("nobody reads")
+    reader = os.open(target, os.O_RDONLY | os.O_NONBLOCK)
+    with new_file(target) as partial:
+        partial.write_text("new")
+    assert target.is_fifo()
+    assert os.read(reader, 100) == b"new"
+    os.close(reader)
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path):
     target = tmp_path / "f"

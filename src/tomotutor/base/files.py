@@ -52,9 +52,16 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target` to write to; it replaces `target` when it is on disk."""
+    """Give a temporary path beside `target` to write to; it replaces `target` when it is on disk. A device or pipe,
+    such as /dev/stdout, is written to instead: root would replace even that.
+    """
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        if target.parent == Path("/dev") or (target.exists() and not target.is_file() and not target.is_dir()):
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / target.name
+                _pour(Path(folder) / target.name, target)
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _sync(partial)
@@ -65,6 +72,14 @@ def new_file(target: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _pour(source: Path, target: Path) -> None:
+    """Write a file into a device or pipe; into one that nobody reads it is an error, for it would wait for ever."""
+    handle = os.open(target, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+    with source.open("rb") as read, os.fdopen(handle, "wb") as write:
+        os.set_blocking(handle, True)
+        shutil.copyfileobj(read, write)
 
 
 def safe_names(names: Sequence[str]) -> tuple[str, ...]:
