@@ -11,6 +11,7 @@ import h5py
 import mrcfile
 import numpy as np
 import pytest
+from PIL import Image
 
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import Source, open_pool
@@ -69,6 +70,12 @@ def large_image(path):
     return Source("stack", str(path), key="", ndim=2)
 
 
+def small_png(path):
+    path.mkdir()
+    Image.new("L", (8500, 8500)).save(path / "a.png")
+    return Source("images", str(path))
+
+
 BOMBS = [
     ("a.h5", many_in_hdf5, "has 1000000000 items; expected up to 5000000"),
     ("a.zarr", many_in_zarr, "has 1000000000 items; expected up to 5000000"),
@@ -76,6 +83,7 @@ BOMBS = [
     ("b.npy", large_header, "the file is cut short"),
     ("a.npz", large_npz, "that unpack to 1073741"),
     ("b.npz", lying_npz, "the file is cut short"),
+    ("images", small_png, r"a\.png: \d{5} bytes that unpack to 289000000"),
     ("i.zarr", large_image, "its items have 1000000×1000000 pixels"),
 ]
 

@@ -5,6 +5,7 @@ Pillow by itself takes what it knows; a PNG that holds PostScript, say, would st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,13 +14,19 @@ from pathlib import Path
 from PIL import Image
 
 from tomotutor.base.errors import TomoTutorError, unreadable
+from tomotutor.formats.volumes.voxels import check_unpacked
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
 
 @contextmanager
 def open_image(
-    file: Path | BytesIO, what: str = "an image", formats: tuple[str, ...] = FORMATS, name: str = ""
+    file: Path | BytesIO,
+    what: str = "an image",
+    formats: tuple[str, ...] = FORMATS,
+    name: str = "",
+    *,
+    palette: int = 3,
 ) -> Iterator[Image.Image]:
     """Give an open image; what is wrong with it, also while its pixels are read, is our error.
 
@@ -33,14 +40,21 @@ def open_image(
         Pillow's names of the formats it may have.
     name : str
         What it is called in messages; "" its path.
+    palette : int
+        Channels that its caller makes of a pixel that is a number in a palette.
 
     Raises
     ------
     TomoTutorError
-        It is missing, of another format, damaged, or has more than Pillow's limit of pixels.
+        It is missing, of another format, damaged, or has more than Pillow's limit of pixels, or a small file says that
+        it unpacks to a huge image.
     """
     try:
         with Image.open(file, formats=formats) as image:
+            packed = file.getbuffer().nbytes if isinstance(file, BytesIO) else file.stat().st_size
+            channels = palette if image.mode == "P" else len(image.getbands())
+            mend = "make it smaller, or save it without compression"
+            check_unpacked(name or file, packed, 4 * channels * math.prod(image.size), mend)  # items are float32
             yield image
     except TomoTutorError:
         raise

@@ -53,7 +53,7 @@ def read_mask(path: Path, shape: tuple[int, ...] | None, classes: int) -> np.nda
     TomoTutorError
         Not a mask that can be read, of another size, or with other values.
     """
-    with open_image(path, "a PNG", ("PNG",)) as image:
+    with open_image(path, "a PNG", ("PNG",), palette=1) as image:
         mode, pixels = image.mode, np.array(image)
     if mode not in ("L", "P", "1", "I", "I;16"):
         raise TomoTutorError(

@@ -64,7 +64,7 @@ class Masks:
     def can_read(self, name: str) -> bool:
         """Whether the file of a mask is there and whole."""
         try:
-            with open_image(self._folder / Path(name).name, "a PNG", ("PNG",)) as image:
+            with open_image(self._folder / Path(name).name, "a PNG", ("PNG",), palette=1) as image:
                 image.load()
         except TomoTutorError:
             return False

@@ -123,7 +123,7 @@ def size_text(shape: tuple[int, ...]) -> str:
     return "×".join(str(size) for size in shape[::-1])
 
 
-def check_unpacked(path: Path, packed: int, unpacked: int, mend: str) -> None:
+def check_unpacked(path: object, packed: int, unpacked: int, mend: str) -> None:
     """Raise a TomoTutorError where a small compressed file says that it unpacks to a huge one (sizes in bytes)."""
     if unpacked > MAX_UNPACKED_BYTES and unpacked > 100 * packed:
         raise TomoTutorError(
