@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -403,6 +404,13 @@ def test_output_that_cannot_be_written_is_one_sentence(session_folder):
     with Path("/dev/full").open("w") as full:
         ran = python("-m", "tomotutor", "status", str(session_folder), stdout=full)
     assert (ran.returncode, ran.stderr) == (1, "tomotutor: standard output: the disk is full; make room\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_a_closed_standard_output_harms_nothing(session_folder):
+    command = shlex.join([sys.executable, "-m", "tomotutor", "status", str(session_folder)])
+    ran = subprocess.run(["sh", "-c", f"{command} >&-"], stderr=subprocess.PIPE, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 # as installers write it, from the line in pyproject.toml

@@ -39,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 for an error the user can mend, 130 when interrupted, 143 when
     ended by SIGTERM, as SLURM does at its time limit.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (`>&-`): a file that is opened later must not take its place
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     with _signals_heeded() as came:
         try:
             import logging
