@@ -83,7 +83,7 @@ BOMBS = [
     ("b.npy", large_header, "the file is cut short"),
     ("a.npz", large_npz, "that unpack to 1073741"),
     ("b.npz", lying_npz, "the file is cut short"),
-    ("images", small_png, r"a\.png: \d{5} bytes that unpack to 289000000"),
+    ("images", small_png, r"a\.png: \d{5} bytes that unpack to 578000000"),
     ("i.zarr", large_image, "its items have 1000000×1000000 pixels"),
 ]
 

@@ -1,6 +1,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,11 +134,11 @@ class Slow(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.fc, self.threads = torch.nn.Linear(1, 2), []
+        self.fc, self.threads, self.now = torch.nn.Linear(1, 2), [], 0.0
 
     def forward(self, x):
         self.threads.append(torch.get_num_threads())
-        time.sleep(0.01 * self.threads[-1])
+        self.now += 0.01 * self.threads[-1]
         h = x.mean((1, 2, 3, 4))[:, None]
         return Output(self.fc(h), h, (h,))
 
@@ -147,6 +148,8 @@ def test_scoring_takes_fewer_threads_while_the_machine_is_busy_and_says_so(pinne
     monkeypatch.setattr(busy_machine, "BUSY", busy)
     monkeypatch.setattr(busy_machine, "AGAIN", 10)
     net, seen = Slow(), []
+    clocks = SimpleNamespace(perf_counter=lambda: net.now, thread_time=lambda: 0.0)  # real ones differ from run to run
+    monkeypatch.setattr(busy_machine, "time", clocks)
     compute = Compute("cpu", threads=4, pinned=pinned)
     try:
         predict({"net": net}, lambda rows: X[rows], np.arange(30), compute, batch_size=2, report=seen.append)

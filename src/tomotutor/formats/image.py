@@ -54,7 +54,7 @@ def open_image(
             packed = file.getbuffer().nbytes if isinstance(file, BytesIO) else file.stat().st_size
             channels = palette if image.mode == "P" else len(image.getbands())
             mend = "make it smaller, or save it without compression"
-            check_unpacked(name or file, packed, 4 * channels * math.prod(image.size), mend)  # items are float32
+            check_unpacked(name or file, packed, 8 * channels * math.prod(image.size), mend)  # to be normalised
             yield image
     except TomoTutorError:
         raise
