@@ -7,3 +7,11 @@ import os  # and no more: the command line imports this package before it can he
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name == "TomoTutorError":
+        from tomotutor.base.errors import TomoTutorError
+
+        return TomoTutorError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
