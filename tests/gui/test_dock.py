@@ -13,7 +13,7 @@ from tomotutor.base.errors import TomoTutorError
 from tomotutor.data.sources import SOURCES, Source
 from tomotutor.gui import settings
 from tomotutor.gui.dock import TomoTutorDock, dock_in
-from tomotutor.gui.welcome.new_session import KINDS, STARTS, NewSessionPage
+from tomotutor.gui.welcome.new_session import KINDS, NewSessionPage
 from tomotutor.session import Session
 from tomotutor.session.create import create_session
 from tomotutor.session.sample import create_sample_session
@@ -185,7 +185,7 @@ def test_the_page_asks_what_networks_start_from(dock, qtbot, weights, array_file
     qtbot.addWidget(dialog)
     dialog.path.value, dialog.folder.value = array_file, tmp_path / "new"
     dialog.kind.value = "MRC stack"
-    pretrained, scratch, chosen = STARTS
+    pretrained, scratch, chosen = dialog.start.choices
     assert (dialog.start.value, dialog.answer["start"]) == (pretrained, "")
     assert not dialog.weights.enabled
     dialog.start.value = scratch

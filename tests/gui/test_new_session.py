@@ -171,11 +171,14 @@ def test_a_mistake_is_said_while_it_is_typed_and_goes_when_it_is_mended(welcome,
     assert looked(qtbot, page).startswith("60 particles")
 
 
-def test_images_start_from_scratch_or_from_a_file_and_the_choice_for_volumes_stays(welcome, tmp_path):
+def test_images_start_from_scratch_or_from_weights_of_photographs_and_the_choice_for_volumes_stays(welcome, tmp_path):
     page = welcome.new
     page.start.value = "from scratch"
     page.kind.value = IMAGES
-    assert list(page.start.choices) == ["from scratch", "weights or session…"] and page.start.enabled
+    offered = ["EfficientNet-Lite0 (images)", "from scratch", "weights or session…"]
+    assert list(page.start.choices) == offered and page.start.enabled
+    page.start.value = "EfficientNet-Lite0 (images)"
+    assert not page.weights.enabled and page.answer["start"] == "efficientnet-lite0"
     page.start.value = "weights or session…"
     assert page.weights.enabled and page.weights.mode.name == "EXISTING_FILE"
     page.path.value, page.folder.value = tmp_path, tmp_path / "made"

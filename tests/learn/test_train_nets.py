@@ -21,6 +21,7 @@ VOLUMES, KINDS = two_kinds(12)
     ("teacher", "x", "y", "changes"),
     [
         ("vgg16", IMAGES, np.arange(12) % 2, {}),
+        ("efficientnet-lite0", IMAGES, np.arange(12) % 2, {}),
         ("resnet50", IMAGES, np.arange(12) % 2, {"augmentation": "flip"}),
         ("resnet34", VOLUMES[:, None], KINDS, {}),
         ("drn_d_22", DISCS[:, None].astype(np.float32) / 100, MASKS, {"task": "segmentation", "audit_share": 0}),

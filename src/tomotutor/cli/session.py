@@ -262,10 +262,11 @@ def add(commands: Commands) -> None:
     new.add_argument(
         "--start",
         default="",
-        metavar="pretrained|scratch|DIR|SESSION|FILE",
+        metavar="pretrained|scratch|DIR|SESSION|efficientnet-lite0|FILE",
         help="what the networks start from: weights that ship, for volumes with app the default; fresh ones; "
-        "weights that pretrain made; the last round of another session; or, for images of more than 64 pixels, a "
-        ".safetensors file with a ResNet-18, -34 or -50 of torchvision or timm",
+        "weights that pretrain made; the last round of another session; or, for images, EfficientNet-Lite0 of an "
+        "installed package; for those of more than 64 pixels a .safetensors file with a ResNet-18, -34 or -50 of "
+        "torchvision or timm",
     )
     add_set_argument(new)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tomotutor.base.errors import TomoTutorError
-from tomotutor.learn.image_weights import image_card, image_tensors
+from tomotutor.learn.image_weights import PACKAGES, image_card, image_tensors, packaged_card, packaged_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,7 +77,7 @@ def find_start(name: str) -> tuple[Path, dict[str, Any]]:
     ----------
     name : str
         "pretrained" for the weights that ship; a folder that `tomotutor pretrain` made, or a file in it; a session,
-        whose last round it then is; or a file of weights from elsewhere.
+        whose last round it then is; or, of images, a file of weights from elsewhere or a key of `PACKAGES`.
 
     Raises
     ------
@@ -86,11 +86,13 @@ def find_start(name: str) -> tuple[Path, dict[str, Any]]:
     """
     if name == "pretrained":
         return SHIPPED, read_card(SHIPPED)
+    if name in PACKAGES:
+        return packaged_file(name), packaged_card(name)
     path = Path(name)
     if not path.exists():
         raise TomoTutorError(
             f"{path}: no such file or folder; expected pretrained, scratch, a folder of weights, a session or, for "
-            "images, a .safetensors file"
+            f"images, a .safetensors file or {', '.join(PACKAGES)}"
         )
     folder = path if path.is_dir() else path.parent
     if path.suffix == ".safetensors" and path.stem not in PARTS:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from tomotutor.base.errors import TomoTutorError
 
 # teachers that give a class to an item, and to each of its pixels
-OfItems = Literal["resnet18", "resnet34", "resnet50", "vgg16"]
+OfItems = Literal["resnet18", "resnet34", "resnet50", "vgg16", "efficientnet-lite0"]
 OfPixels = Literal["drn_d_22"]
 
 # strategies that have a meaning for masks, of which a network gives averages over pixels

@@ -28,7 +28,6 @@ from tomotutor.session.session_file import SessionFile
 log = logging.getLogger(__name__)
 
 Start = tuple[Path, dict[str, Any]]  # folder or file of the weights, and their card
-_MEANT = {2: "images of more than 64 pixels, in grey or RGB,", 3: "volumes"}
 _CHANNELS = {2: (1, 3), 3: (1,)}
 
 
@@ -68,6 +67,8 @@ def _recipe(
     if (start or base.network.start) == "scratch":
         return scratch, None
     folder, card = find_start(start or "pretrained")
+    if task == "classification" and "teacher" not in settings and start:  # it brings its network
+        base, scratch = (recipe.replace(teacher=card["teacher"]) for recipe in (base, scratch))
     if _fits(scratch, pool, card):
         chosen = base.pretrained(pool.ndim) if name == "app" else base
         chosen = chosen.with_settings({**settings, "task": task, "start": "pretrained"})
@@ -75,10 +76,16 @@ def _recipe(
     if not start:  # nobody asked for it: it is what the preset starts from where it can
         return scratch, None
     raise TomoTutorError(
-        f"start {start}: these weights are for {_MEANT[card.get('ndim', 3)]} with a class for each, and for a "
+        f"start {start}: these weights are for {_meant(card)} with a class for each, and for a "
         f"{card['teacher']} of width {card['width']:g}; choose the start scratch, or leave teacher, stem and width as "
         "they are"
     )
+
+
+def _meant(card: dict[str, Any]) -> str:
+    if card.get("ndim", 3) == 3:
+        return "volumes"
+    return f"images{' of more than 64 pixels' if card['stem'] == '7s2pool' else ''}, in grey or RGB,"
 
 
 def _fits(recipe: Recipe, pool: Pool, card: dict[str, Any]) -> bool:

@@ -17,6 +17,9 @@ COUNTS = [
     ("resnet50", Shape(2, 3, 32, 10), 23.52, 2596),
     ("vgg16", Shape(2, 3, 224, 1000), 138.4, 30940),
     ("vgg13", Shape(2, 3, 224, 1000), 133.0, 22617),
+    ("efficientnet-lite0", Shape(2, 3, 224, 1000), 4.65, 770),
+    ("efficientnet-lite0", Shape(2, 1, 64, 10), 3.38, 251),
+    ("efficientnet-lite0-half", Shape(2, 3, 224, 1000), 3.16, 392),
     ("drn_d_22", Shape(2, 3, 688, 19), 15.89, 246056),
     ("drn_d_14", Shape(2, 3, 688, 19), 9.62, 150084),
     ("resnet18", Shape(3, 1, 32, 10, "7s2pool"), 33.17, 982),
@@ -48,6 +51,7 @@ def test_parameters_are_those_of_the_published_networks():
         with FakeTensorMode():
             return sum(p.numel() for p in MODELS[name](shape).parameters())
 
+    assert count("efficientnet-lite0", Shape(2, 3, 224, 1000)) == 4_652_008
     assert count("vgg16", Shape(2, 3, 224, 1000)) == 138_365_992
     assert count("vgg13", Shape(2, 3, 224, 1000)) == 133_053_736
     trunk = count("drn_d_22", Shape(2, 3, 688, 1000)) - 1000 * 513
@@ -66,6 +70,8 @@ def test_parameters_are_those_of_the_published_networks():
         ("resnet50", Shape(2, 3, 32, 5), [32, 16, 8, 4]),
         ("vgg16", Shape(2, 3, 224, 5), [224, 112, 56, 28, 14]),
         ("vgg16", Shape(2, 3, 32, 5), [32, 16, 8, 4, 2]),
+        ("efficientnet-lite0", Shape(2, 3, 32, 5), [64, 32, 16, 8, 8, 4, 4]),
+        ("efficientnet-lite0", Shape(2, 1, 300, 5), [112, 56, 28, 14, 14, 7, 7]),
         ("drn_d_22", Shape(2, 3, 688, 5), [688, 344, 172, 86, 86, 86, 86, 86]),
     ],
 )
@@ -188,7 +194,7 @@ def test_drn_logits_have_the_size_of_the_image_and_interpolate(height, width):
 
 
 def test_ways_to_compute_can_be_compared_on_every_kind_of_network():
-    for name in ("vgg13", "drn_d_14"):
+    for name in ("vgg13", "efficientnet-lite0-half", "drn_d_14"):
         shape = Shape(2, 3, 32, 4, width=0.25)
         path = Compute("cpu", "float32", True, 0, 1)
         assert (
@@ -203,6 +209,11 @@ def test_ways_to_compute_can_be_compared_on_every_kind_of_network():
         ("vgg16", Shape(3, 1, 32, 5), "vgg16 is a network for images, and these items are volumes; choose resnet18"),
         ("drn_d_22", Shape(3, 1, 32, 5), "drn_d_22 is a network for images"),
         ("vgg16", Shape(2, 1, 32, 5, "3s1"), "stem is '3s1', but the first layer of vgg16 is fixed; expected auto"),
+        (
+            "efficientnet-lite0",
+            Shape(2, 4, 32, 5),
+            "takes grey images or RGB, and these have 4 channels; choose resnet18",
+        ),
         ("vgg16", Shape(2, 1, 16, 5), "these have 16 pixels; expected 32 at least"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 from tomotutor.base.errors import TomoTutorError
 from tomotutor.learn.models.common import Net
 from tomotutor.learn.models.drn import DRN
+from tomotutor.learn.models.efficientnet import BLOCKS, EfficientNetLite
 from tomotutor.learn.models.resnet import BasicBlock, Bottleneck, ResNet
 from tomotutor.learn.models.vgg import VGG
 
@@ -72,6 +73,19 @@ def _vgg(name: str, convs: tuple[int, ...]) -> Callable[[Shape], Net]:
     return build
 
 
+def _efficientnet(name: str, blocks: tuple[int, ...]) -> Callable[[Shape], Net]:
+    def build(shape: Shape) -> Net:
+        _images_only(name, shape)
+        if shape.channels not in (1, 3):
+            raise TomoTutorError(
+                f"recipe: {name} takes grey images or RGB, and these have {shape.channels} channels; choose resnet18, "
+                "resnet34 or resnet50"
+            )
+        return EfficientNetLite(blocks, shape.classes, width=shape.width)
+
+    return build
+
+
 def _drn(name: str, counts: tuple[int, ...]) -> Callable[[Shape], Net]:
     def build(shape: Shape) -> Net:
         _images_only(name, shape)
@@ -89,6 +103,8 @@ MODELS: dict[str, Callable[[Shape], Net]] = {
     "resnet50_half": _resnet(halved((3, 4, 6, 3)), Bottleneck),
     "vgg16": _vgg("vgg16", (2, 2, 3, 3, 3)),
     "vgg13": _vgg("vgg13", (2, 2, 2, 2, 2)),
+    "efficientnet-lite0": _efficientnet("efficientnet-lite0", BLOCKS),
+    "efficientnet-lite0-half": _efficientnet("efficientnet-lite0-half", halved(BLOCKS)),
     "drn_d_22": _drn("drn_d_22", (1, 1, 2, 2, 2, 2, 1, 1)),
     "drn_d_14": _drn("drn_d_14", (1,) * 8),
 }
@@ -99,6 +115,7 @@ PAIRS: dict[str, str] = {
     "resnet34": "resnet34_half",
     "resnet50": "resnet50_half",
     "vgg16": "vgg13",
+    "efficientnet-lite0": "efficientnet-lite0-half",
     "drn_d_22": "drn_d_14",
 }
 
