@@ -94,7 +94,7 @@ def make_session(tmp_path, channels=3):
     x[1::2, ::4] += 150
     np.savez(tmp_path / "images.npz", x=x)
     new = ["new", tmp_path / "s", "--array", tmp_path / "images.npz", "--ndim", 2, "--classes", "plain,striped"]
-    settings = ("precision=float32", "steps=1", "passes=0", "batch_size=2", "audit_share=0")
+    settings = ("precision=float32", "steps=2", "passes=0", "batch_size=2", "audit_share=0")
     new += ["--no-junk", "--start", NAME, *(word for value in settings for word in ("--set", value))]
     assert main([*map(str, new)]) == 0
     return tmp_path / "s"
@@ -105,9 +105,8 @@ def label(session):
         session.label(session.ids[row], ("plain", "striped")[row % 2])
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_session_of_small_images_answers_with_it_before_any_training(tmp_path, file, capsys, monkeypatch, channels):
-    folder = make_session(tmp_path, channels)
+def test_a_session_of_small_grey_images_answers_with_it_before_any_training(tmp_path, file, capsys, monkeypatch):
+    folder = make_session(tmp_path, channels=1)
     recipe = SessionFile.read(folder).recipe
     assert (recipe.network.teacher, recipe.network.start, recipe.network.width) == (NAME, "pretrained", 1.0)
     monkeypatch.setattr(image_weights, "PACKAGES", {})  # the session has a copy
@@ -133,7 +132,7 @@ def test_a_round_trains_the_network_that_looked(tmp_path, file):
     start, after = (load_file(path / "teacher.safetensors") for path in (folder / "start", folder / "rounds" / "0001"))
     weights = [name for name in start if name.endswith("0.weight") and not name.startswith("fc")]
     assert len(weights) == 49
-    for name in weights:  # one mini-batch away from it
+    for name in weights:  # two mini-batches away from it
         torch.testing.assert_close(after[name], start[name].float(), rtol=0, atol=0.05)
         assert not torch.equal(after[name], start[name].float())
 

@@ -81,6 +81,9 @@ class EfficientNetLite(Net):
     Without the dropout and stochastic depth of the published training.
     """
 
+    shift_C11: Tensor
+    scale_C11: Tensor
+
     def __init__(self, blocks: tuple[int, ...], classes: int, *, width: float = 1.0) -> None:
         super().__init__()
         before, *_ = scaled((32,), width)
