@@ -14,7 +14,6 @@ a number of mini-batches in place of the recipe's.
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +105,7 @@ def trained(
     asked_rows = np.arange(POOL, len(pool))
     for labels in asked:
         for seed in seeds:
-            rows, begin = first_labels(seed)[:labels], time.perf_counter()
+            rows = first_labels(seed)[:labels]
             pair = new_pair(pool.shape, CLASSES, recipe.replace(seed=seed), start)
             fit(
                 pair,
@@ -118,11 +117,11 @@ def trained(
                 with_student=False,
                 report=tell,
             )
-            seconds, all_rows = round(time.perf_counter() - begin), np.concatenate([rows, asked_rows])
+            all_rows = np.concatenate([rows, asked_rows])
             found = predict({"teacher": pair.teacher}, pool.read, all_rows, compute)["teacher"]
             head = fit_head(found.embedding_ND, np.arange(labels), truth_N[rows], CLASSES, temperature=1.0)
             answers = {"network": found.log_probs_NC, "head": head.probs(found.embedding_ND)}
-            line = {"what": what, "first": "random", "labels": labels, "seed": seed, "seconds": seconds}
+            line = {"what": what, "first": "random", "labels": labels, "seed": seed}
             for name, scores_NC in answers.items():
                 right = scores_NC[labels:].argmax(1) == truth_N[asked_rows]
                 yield {**line, "what": f"{what}, {name}", "accuracy": float(right.mean())}

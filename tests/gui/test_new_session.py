@@ -175,13 +175,14 @@ def test_images_start_from_scratch_or_from_weights_of_photographs_and_the_choice
     page = welcome.new
     page.start.value = "from scratch"
     page.kind.value = IMAGES
-    offered = ["EfficientNet-Lite0 (images)", "from scratch", "weights or session…"]
+    offered = ["from scratch", "weights or session…", "EfficientNet-Lite0 (images)"]
     assert list(page.start.choices) == offered and page.start.enabled
-    page.start.value = "EfficientNet-Lite0 (images)"
-    assert not page.weights.enabled and page.answer["start"] == "efficientnet-lite0"
     page.start.value = "weights or session…"
     assert page.weights.enabled and page.weights.mode.name == "EXISTING_FILE"
     page.path.value, page.folder.value = tmp_path, tmp_path / "made"
+    page.start.value = "EfficientNet-Lite0 (images)"
+    assert not page.weights.enabled and page.answer["start"] == "efficientnet-lite0"
+    page.start.value = "weights or session…"
     page.weights.line_edit.value = str(tmp_path / "resnet18.safetensors")
     assert page.answer["start"] == str(tmp_path / "resnet18.safetensors")
     page.kind.value = LIST

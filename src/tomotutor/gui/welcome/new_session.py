@@ -41,7 +41,7 @@ TASKS = {"a class for each item": "classification", "a mask for each image": "se
 _PRETRAINED, _SCRATCH, _CHOSEN = "pretrained networks (volumes)", "from scratch", "weights or session…"
 _LITE = "EfficientNet-Lite0 (images)"
 # as `create_session` takes them; None is a path
-STARTS = {_PRETRAINED: "", _LITE: "efficientnet-lite0", _SCRATCH: "scratch", _CHOSEN: None}
+STARTS = {_PRETRAINED: "", _SCRATCH: "scratch", _CHOSEN: None, _LITE: "efficientnet-lite0"}
 _HINT = (
     "Pretrained networks know complexes at 6–16 Å a voxel; start from scratch where your items are something else: "
     "other sizes of voxel, no single particles. Of 2D images EfficientNet-Lite0 knows photographs (a package of 17 "
