@@ -172,8 +172,28 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(session, session_
     assert all(path.exists() for path in others)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["session.toml", ".lock.json", "compute.json"])
+def test_a_pipe_in_a_session_is_not_waited_for(session, session_folder, name):
+    session.close()
+    (session_folder / name).unlink(missing_ok=True)
+    os.mkfifo(session_folder / name)
+    with pytest.raises(TomoTutorError, match=rf"{name}: (a pipe|neither a file nor a folder)"):
+        Session(session_folder)
+
+
 @pytest.mark.parametrize(
-    "name", ["rounds", ".lock", "rounds/0001", "labels.sqlite", "backups", "added", "compute.json"]
+    "name",
+    [
+        "rounds",
+        ".lock",
+        "rounds/0001",
+        "labels.sqlite",
+        "backups",
+        "added",
+        "compute.json",
+        "embeddings/start/teacher.npy",
+    ],
 )
 def test_links_that_lead_out_of_a_session_are_refused_before_anything_is_written(session, session_folder, name):
     session.close()
@@ -183,7 +203,7 @@ def test_links_that_lead_out_of_a_session_are_refused_before_anything_is_written
     (outside / "0001" / "victim.star").write_text("mine")
     target = outside if "." not in name else outside / "0001" / "victim.star"
     path = session_folder / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     if path.exists() and path.is_dir():
         path.rename(session_folder.parent / "moved")
     path.unlink(missing_ok=True)

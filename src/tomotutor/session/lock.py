@@ -140,14 +140,16 @@ def _read_only(folder: Path, problem: OSError) -> TomoTutorError:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Refuse links that lead out of a session somebody sent: what is written and replaced stays inside."""
+    """Refuse links that lead out of a session somebody sent, and pipes: what is written stays inside, and goes on."""
     inside = folder.resolve()
-    for pattern in ("*", "rounds/*", "added/*", "backups/*"):
+    for pattern in ("*", "rounds/*", "added/*", "backups/*", "embeddings/*", "embeddings/*/*"):
         for path in folder.glob(pattern):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 raise TomoTutorError(
                     f"{path}: a link that leads out of the session; expected the file or folder itself: put it there"
                 )
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise TomoTutorError(f"{path}: neither a file nor a folder; remove it")
 
 
 def _clean(folder: Path) -> None:

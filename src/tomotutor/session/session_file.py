@@ -47,6 +47,8 @@ class SessionFile:
             There is none, or it is damaged.
         """
         path = folder / NAME
+        if path.is_fifo():  # in a session somebody sent: it would be waited for
+            raise TomoTutorError(f"{path}: a pipe; expected the description of a session")
         try:
             values = tomllib.loads(path.read_text())
             source = Source.from_dict(values["source"]) if "source" in values else None
