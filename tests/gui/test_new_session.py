@@ -76,8 +76,9 @@ def test_a_list_is_shown_before_a_session_is_made(welcome, picks, qtbot, tmp_pat
 
 def test_only_the_last_entry_is_looked_at(welcome, picks, array_file, qtbot):
     page = welcome.new
+    before = page._unwanted
     page.path.value = picks
-    qtbot.waitUntil(lambda: page._looking.runs)
+    qtbot.waitUntil(lambda: page._unwanted is not before)  # it looks
     first = page._unwanted
     page.kind.value, page.path.value = ARRAY, array_file
     assert first.is_set()
