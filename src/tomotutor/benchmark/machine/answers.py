@@ -100,11 +100,12 @@ def _head_s(items: int, labels: int) -> float:
 
 
 def _embed_s(items: int, edge: int) -> float:
-    """Return the seconds of embedding boxes with the weights that ship, half turns and all."""
+    """Return the seconds of embedding boxes with the weights that ship, half turns and all, on one core as the app
+    computes there.
+    """
     from tomotutor.data.pool import Cut, Pool
-    from tomotutor.learn.compute import Compute
     from tomotutor.learn.embedding import embed_pool
-    from tomotutor.learn.inference import new_pair
+    from tomotutor.learn.inference import compute_for, new_pair
     from tomotutor.learn.recipe import preset
     from tomotutor.learn.start import SHIPPED, read_card
 
@@ -112,10 +113,11 @@ def _embed_s(items: int, edge: int) -> float:
     tilts = np.tile([-60.0, 60.0], (items, 1))
     ids = tuple(f"i{k}" for k in range(items))
     pool = Pool(ids, x.shape[1:], lambda row: Cut(x[row]), tilt_range_N2=tilts)
-    pair = new_pair(pool.shape, CLASSES, preset("app", 3).replace(width=read_card(SHIPPED)["width"]), SHIPPED)
+    recipe = preset("app", 3).replace(width=read_card(SHIPPED)["width"])
+    pair, compute = new_pair(pool.shape, CLASSES, recipe, SHIPPED), compute_for(pool.shape, CLASSES, recipe, 1, None)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        embed_pool(pair, pool, Path(folder) / "e", Compute(channels_last=True), network="start", report=ignore)
+        embed_pool(pair, pool, Path(folder) / "e", compute, network="start", report=ignore)
         return time.perf_counter() - begin
 
 
