@@ -167,5 +167,8 @@ def test_it_is_refused_for_volumes_and_where_another_network_is_asked_for(tmp_pa
     new += ["--ndim", "2", "--set", setting] if setting else []
     assert main([*map(str, new)]) == 1
     said = capsys.readouterr().err
-    assert "these weights are for images, in grey or RGB, with a class for each, and for a efficientnet-lite0" in said
+    assert (
+        "these weights are for images, in grey or RGB, with a class for each, and for the network efficientnet-lite0"
+        in said
+    )
     assert not (tmp_path / "s").exists()

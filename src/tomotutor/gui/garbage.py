@@ -28,7 +28,7 @@ class _Keeper(QObject):
         before, self._modules = self._modules, len(sys.modules)
         if before == self._modules >= self._kept + _MANY:  # a large import, such as torch's, has ended
             gc.collect(1)
-            gc.freeze()  # with it a collection of everything takes a fifth of a second, and so does closing the window
+            gc.freeze()  # else closing the window, which collects everything, looks at it again
             self._kept = self._modules
         count, least = gc.get_count(), gc.get_threshold()
         if count[2] > least[2] and time.monotonic() - self._whole > _WHOLE_S:

@@ -32,7 +32,7 @@ PRIOR = 0.5  # deviation of log T before any label: a few held-out answers, all 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Multiply in one thread: matrices of a few labels or classes are so small that a second thread only waits for the
-    first, which takes up to thirty times as long on a busy machine, and the processor from others.
+    first, many times as long on a busy machine, and takes the processor from others.
     """
     with _thread_pools().limit(limits=1, user_api="blas"):
         yield

@@ -76,7 +76,7 @@ def _recipe(
     if not start:  # nobody asked for it: it is what the preset starts from where it can
         return scratch, None
     raise TomoTutorError(
-        f"start {start}: these weights are for {_meant(card)} with a class for each, and for a "
+        f"start {start}: these weights are for {_meant(card)} with a class for each, and for the network "
         f"{card['teacher']} of width {card['width']:g}; choose the start scratch, or leave teacher, stem and width as "
         "they are"
     )

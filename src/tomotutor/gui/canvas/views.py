@@ -135,7 +135,7 @@ class CanvasViews(QObject):
         self._check()
         if name != TOMOGRAM:
             self.tomogram.hide()
-        self._item.put_away(name == TOMOGRAM)  # behind the sheet it stays: napari takes half a second to remake a layer
+        self._item.put_away(name == TOMOGRAM)  # behind the sheet it stays: remaking it takes long
         self.sheet.setVisible(name == SHEET)
         if self._native is not None:
             self._native.setVisible(name != SHEET)
